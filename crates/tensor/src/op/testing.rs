@@ -1,0 +1,82 @@
+//! Finite-difference checks in f64, for the tests of every operation.
+
+use crate::{
+    Device, DType, Result, Tensor, Var,
+    autograd::backward,
+    backend::cpu,
+};
+use std::sync::{Arc, LazyLock};
+
+/// The device all tests share.
+pub fn cpu() -> Arc<Device> {
+    static CPU: LazyLock<Arc<Device>> = LazyLock::new(cpu::device);
+    CPU.clone()
+}
+
+/// An f64 tensor of values in [−1, 1) that depend on `seed`.
+pub fn random(shape: &[usize], seed: u64) -> Tensor {
+    let len = shape.iter().product::<usize>();
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def0;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    let values: Vec<f64> = (0..len).map(|_| next()).collect();
+    from_f64(shape, &values)
+}
+
+pub fn from_f64(shape: &[usize], values: &[f64]) -> Tensor {
+    let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Tensor::from_bytes(&cpu(), shape, DType::F64, bytes).expect("as many values as the shape has elements")
+}
+
+pub fn from_i32(values: &[i32]) -> Tensor {
+    let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Tensor::from_bytes(&cpu(), &[values.len()], DType::I32, bytes).expect("as many bytes")
+}
+
+pub fn to_f64(t: &Tensor) -> Vec<f64> {
+    let wide = Tensor::empty(t.device(), &t.shape, DType::F64);
+    let (from, to) = (t.clone(), wide.clone());
+    t.device().submit("cast", move |b| b.cast(&from, &to));
+    let bytes = wide.device().read_now(&wide).expect("the kernels ran");
+    bytes.chunks_exact(8).map(|c| f64::from_le_bytes(c.try_into().expect("8 bytes"))).collect()
+}
+
+/// Compares the gradient of `Σ w·f(inputs)` (w random) with central differences, in every element of every input.
+pub fn gradient_check(inputs: &[Tensor], f: impl Fn(&[Var]) -> Result<Var>) {
+    let leaves: Vec<Var> = inputs.iter().map(|t| Var::leaf(t.clone(), None).expect("floats")).collect();
+    let y = f(&leaves).expect("the forward pass runs");
+    assert_eq!(y.tensor.dtype, DType::F64, "gradient checks run in f64");
+    let w = random(&y.tensor.shape, 77);
+    backward(&[(y, w.clone())]).expect("the backward pass runs");
+    let weights = to_f64(&w);
+    let value = |inputs: &[Tensor]| -> f64 {
+        let vars: Vec<Var> = inputs.iter().cloned().map(Var::constant).collect();
+        let y = f(&vars).expect("the forward pass runs");
+        to_f64(&y.tensor).iter().zip(&weights).map(|(y, w)| y * w).sum()
+    };
+    for (i, (input, leaf)) in inputs.iter().zip(&leaves).enumerate() {
+        let gradient = to_f64(&leaf.grad().expect("every input has reached the output"));
+        let values = to_f64(input);
+        for e in 0..values.len() {
+            let step = 1e-5 * values[e].abs().max(1.0);
+            let at = |delta: f64| {
+                let mut moved = values.clone();
+                moved[e] += delta;
+                let mut inputs = inputs.to_vec();
+                inputs[i] = from_f64(&input.shape, &moved);
+                value(&inputs)
+            };
+            let expected = (at(step) - at(-step)) / (2.0 * step);
+            let got = gradient[e];
+            assert!(
+                (got - expected).abs() <= 1e-6 * (1.0 + expected.abs()),
+                "input {i}, element {e}: gradient {got}, by differences {expected}"
+            );
+        }
+    }
+}
