@@ -1,0 +1,10 @@
+//! The addon: names, argument checks and error mapping between JavaScript and the crates below. No arithmetic.
+//!
+//! Tensor operations cross by one call, `call(op, args, out)`, whose arguments and results are plain numbers: through napi, or
+//! through `bun:ffi` on the same symbol of the same file. What moves bytes or waits (upload, read, the loader) is napi only.
+
+mod handles;
+mod media;
+mod table;
+mod tensors;
+mod wire;

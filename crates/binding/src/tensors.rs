@@ -1,0 +1,143 @@
+//! The addon's functions for tensors.
+
+use crate::{
+    handles, table,
+    wire::{Args, device, open_device},
+};
+use avjepa_tensor::{Code, DType, Error, Tensor, Var, device::guard};
+use napi::{
+    Env, JsValue,
+    bindgen_prelude::{Float64ArraySlice, JsError, Object, Uint8Array},
+};
+use napi_derive::napi;
+use std::{cell::RefCell, slice};
+
+thread_local! {
+    static LAST: RefCell<Option<Error>> = const { RefCell::new(None) };
+}
+
+/// Runs operation `op` of the table. Returns how many numbers the answer has, or −1: [`last_error`] then says why.
+fn dispatch(op: u32, args: &[f64], out: &mut [f64]) -> i32 {
+    let (name, run) = match table::OPS.get(op as usize) {
+        Some(entry) => *entry,
+        None => return fail(Error::new(Code::Argument, format!("there is no operation {op}"))),
+    };
+    match guard(name, || run(&mut Args::new(args))?.write(out)) {
+        Ok(n) => n as i32,
+        Err(mut error) => {
+            if !error.message.starts_with(name) {
+                error.message = format!("{name}: {}", error.message);
+            }
+            fail(error)
+        }
+    }
+}
+
+fn fail(error: Error) -> i32 {
+    LAST.set(Some(error));
+    -1
+}
+
+/// [`dispatch`] for `bun:ffi`.
+///
+/// # Safety
+/// `args` and `out` point at `args_len` and `out_len` doubles.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn avj_call(op: u32, args: *const f64, args_len: u32, out: *mut f64, out_len: u32) -> i32 {
+    // SAFETY: the caller's promise. `dispatch` catches panics: none may cross this boundary.
+    let (args, out) = unsafe { (slice::from_raw_parts(args, args_len as usize), slice::from_raw_parts_mut(out, out_len as usize)) };
+    dispatch(op, args, out)
+}
+
+/// Runs one operation: its number in `operations()`, its arguments, room for its answer. The length of the answer, or −1.
+#[napi]
+pub fn call(op: u32, args: &[f64], args_len: u32, mut out: Float64ArraySlice<'_>) -> i32 {
+    let args = &args[..(args_len as usize).min(args.len())];
+    // SAFETY: JavaScript is stopped while we run, so nobody else sees the array.
+    dispatch(op, args, unsafe { out.as_mut() })
+}
+
+#[napi(object)]
+pub struct Fault {
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Why the last call on this thread answered −1.
+#[napi]
+pub fn last_error() -> Option<Fault> {
+    LAST.take().map(|e| Fault { code: e.code.name().into(), message: e.message, hint: e.hint })
+}
+
+/// Names of the operations, in the order of their numbers.
+#[napi]
+pub fn operations() -> Vec<String> {
+    table::OPS.iter().map(|(name, _)| (*name).to_string()).collect()
+}
+
+/// Names of the element types, in the order of their numbers.
+#[napi]
+pub fn dtypes() -> Vec<String> {
+    DType::ALL.iter().map(|d| d.name().to_string()).collect()
+}
+
+/// Opens a device (`cpu`) and returns its number.
+#[napi]
+pub fn device_open(name: String) -> napi::Result<u32, String> {
+    open_device(&name).map(|i| i as u32).map_err(js)
+}
+
+/// What the device is: instruction set and threads, or adapter and driver.
+#[napi]
+pub fn device_describe(number: u32) -> napi::Result<String, String> {
+    Ok(device(number as usize).map_err(js)?.backend().describe())
+}
+
+/// Copies bytes (little endian, C order) to a new tensor: its handle.
+#[napi]
+pub fn upload(number: u32, dtype: u32, shape: Vec<f64>, bytes: &[u8]) -> napi::Result<f64, String> {
+    let dtype = *DType::ALL.get(dtype as usize).ok_or_else(|| js(Error::new(Code::DType, "no such element type")))?;
+    let shape: Vec<usize> = shape.iter().map(|&s| s as usize).collect();
+    let device = device(number as usize).map_err(js)?;
+    guard("upload", || handles::put(Var::constant(Tensor::from_bytes(&device, &shape, dtype, bytes.to_vec())?))).map_err(js)
+}
+
+/// The bytes of a tensor, once everything enqueued before has run.
+#[napi(ts_return_type = "Promise<Uint8Array>")]
+pub fn read<'e>(env: &'e Env, handle: f64) -> napi::Result<Object<'e>, String> {
+    let tensor = handles::get(handle).map_err(js)?.tensor;
+    let (deferred, promise) = env.create_deferred().map_err(status)?;
+    let device = tensor.device().clone();
+    device.read(&tensor, move |bytes| {
+        deferred.resolve(move |env| match bytes {
+            Ok(bytes) => Ok(Uint8Array::new(bytes)),
+            Err(error) => Err(reject(env, error)),
+        });
+    });
+    Ok(promise)
+}
+
+/// Resolves once everything enqueued on the device has run.
+#[napi(ts_return_type = "Promise<void>")]
+pub fn sync<'e>(env: &'e Env, number: u32) -> napi::Result<Object<'e>, String> {
+    let device = device(number as usize).map_err(js)?;
+    let (deferred, promise) = env.create_deferred().map_err(status)?;
+    device.sync(move |result| deferred.resolve(move |env| result.map_err(|error| reject(env, error))));
+    Ok(promise)
+}
+
+/// An error with our code; message and hint travel as JSON, which the TypeScript side takes apart.
+fn js(error: Error) -> napi::Error<String> {
+    let body = serde_json::json!({ "message": error.message, "hint": error.hint });
+    napi::Error::new(error.code.name().to_string(), body.to_string())
+}
+
+/// A rejection that keeps the code.
+fn reject(env: Env, error: Error) -> napi::Error {
+    napi::Error::from(JsError::from(js(error)).into_unknown(env))
+}
+
+fn status(error: napi::Error) -> napi::Error<String> {
+    napi::Error::new(Code::Panic.name().to_string(), error.reason.clone())
+}
