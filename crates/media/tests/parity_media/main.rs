@@ -1,0 +1,4 @@
+//! Equality with the PyTorch reference, case by case.
+
+mod fixture;
+mod rng;
