@@ -20,6 +20,8 @@ import { problemsError, schemaProblems } from "./problem.ts";
 import { ConfigSource, parseSet } from "./source.ts";
 import { schemaAt, unwrap } from "./walk.ts";
 
+type Command = "pretrain" | "eval";
+
 /** What the command line adds to the file. */
 export interface LoadOptions {
   /** `--set` arguments, `path.to.key=value`, in order. */
@@ -64,7 +66,7 @@ export function loadPretrainConfig(
   });
   const { env, warnings } = prepare(source, options, pretrainIgnored);
   fillDefaults(source.value);
-  const config = parse(source, pretrainSchema, env);
+  const config = parse(source, pretrainSchema, env, "pretrain");
   const problems = pretrainProblems(config);
   const batch = resolveBatch(config, options.world ?? 1);
   if ("message" in batch) problems.push(batch);
@@ -100,7 +102,7 @@ export function loadEvalConfig(
   const kind = getAt(source.value, ["data", "dataset_type"]);
   if (typeof kind === "string")
     setAt(source.value, ["data", "dataset_type"], kind.toLowerCase());
-  const config = parse(source, evalSchema, env);
+  const config = parse(source, evalSchema, env, "eval");
   const problems = evalProblems(config);
   if (problems.length > 0) throw problemsError(source, problems);
   refuseUnset(source, env, "eval");
@@ -178,6 +180,7 @@ function parse<T extends z.ZodType>(
   source: ConfigSource,
   schema: T,
   env: Expansion,
+  command: Command,
 ): z.output<T> {
   let result = schema.safeParse(source.value);
   if (!result.success) {
@@ -190,11 +193,11 @@ function parse<T extends z.ZodType>(
   const { issues } = result.error;
   // What a variable would have given cannot be wrong yet.
   const known = issues.filter(
-    ({ path }) => !env.unset.some((u) => startsWith(u.path, path as Path)),
+    ({ path }) => !env.unset.some((u) => startsWith(path as Path, u.path)),
   );
   if (known.length > 0)
     throw problemsError(source, schemaProblems(source, schema, known));
-  throw unsetError(source, env, "pretrain");
+  throw unsetError(source, env, command);
 }
 
 /**
@@ -229,7 +232,7 @@ function retype(
 function refuseUnset(
   source: ConfigSource,
   env: Expansion,
-  command: "pretrain" | "eval",
+  command: Command,
 ): void {
   if (env.unset.length > 0) throw unsetError(source, env, command);
 }
@@ -237,7 +240,7 @@ function refuseUnset(
 function unsetError(
   source: ConfigSource,
   { unset }: Expansion,
-  command: "pretrain" | "eval",
+  command: Command,
 ): AvjepaError {
   const names = [...new Set(unset.map(({ name }) => name))];
   const name = names[0]!;
@@ -246,17 +249,17 @@ function unsetError(
     .slice(1)
     .map((other) => `${other} is not set either`)
     .join("\n");
-  const hint =
-    command === "pretrain"
-      ? [
-          `set it to the folder of your index files: ${name}=/path/to/data bun run pretrain ${source.path}`,
-          "or name the index files: --set data.datasets=[clips.csv] (`bun run index DIR -o clips.csv` makes one)",
-          "or train without any data of your own: bun run demo",
-        ]
-      : [
-          `set it: ${name}=/path/to/data bun run eval ${source.path}`,
-          `or name what it stands for: --set ${keys[0]}=…`,
-        ];
+  const hint = [
+    `set it: ${name}=/path/to/data bun run ${command} ${source.path}`,
+    ...keys.map((key) =>
+      key === "data.datasets"
+        ? "or name the index files: --set data.datasets=[clips.csv] (`bun run index DIR -o clips.csv` makes one)"
+        : `or name what it stands for: --set ${key}=…`,
+    ),
+    ...(command === "pretrain"
+      ? ["or train without any data of your own: bun run demo"]
+      : []),
+  ];
   return new AvjepaError(
     "AVJ_CONFIG",
     [

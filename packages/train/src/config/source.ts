@@ -27,7 +27,7 @@ const parseOptions = {
   prettyErrors: false,
   strict: true,
   uniqueKeys: true,
-  logLevel: "silent",
+  logLevel: "error",
 } as const;
 
 /** The values of a configuration and where they stand. */

@@ -1,6 +1,6 @@
 /** A resolved configuration as a file that loads to the same one. */
 
-import { stringify } from "yaml";
+import { Document, isScalar, visit } from "yaml";
 
 import { escapeEnv } from "./env.ts";
 import type { ResolvedEvalConfig } from "./evaluation.ts";
@@ -20,5 +20,16 @@ export function toYaml(
         .map(([k, v]) => [k, escaped(v)]),
     );
   };
-  return stringify(escaped(config), { lineWidth: 0 });
+  const doc = new Document(escaped(config));
+  visit(doc, {
+    Seq(_, seq) {
+      if (
+        seq.items.every(
+          (item) => isScalar(item) && typeof item.value !== "string",
+        )
+      )
+        seq.flow = true;
+    },
+  });
+  return doc.toString({ lineWidth: 0, flowCollectionPadding: false });
 }
