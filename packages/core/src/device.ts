@@ -1,0 +1,66 @@
+/** Devices by name: `cpu`. Each runs what it is given in order, on a thread of its own. */
+
+import { awaitNative, callNative, native } from "./addon.ts";
+import { invoke } from "./transport.ts";
+
+/** What live tensors hold on a device. */
+export interface MemoryUse {
+  /** Bytes of live tensors, graphs and work under way. */
+  bytes: number;
+  /** The most there has been since {@link resetPeakMemory}. */
+  peakBytes: number;
+  /** Buffers behind them. */
+  buffers: number;
+  /** Tensors this process's JavaScript holds, on all devices. */
+  tensors: number;
+}
+
+const numbers = new Map<string, number>();
+let current = "cpu";
+
+/**
+ * The addon's number of a device, which is opened on first use.
+ *
+ * @throws AvjepaError AVJ_DEVICE when there is no such device.
+ */
+export function deviceNumber(name: string): number {
+  let number = numbers.get(name);
+  if (number === undefined) {
+    number = callNative(() => native.deviceOpen(name));
+    numbers.set(name, number);
+  }
+  return number;
+}
+
+/** Where tensors are made when nothing else is said. */
+export function defaultDevice(): string {
+  return current;
+}
+
+/** Sets {@link defaultDevice}. @throws AvjepaError AVJ_DEVICE when there is no such device. */
+export function setDefaultDevice(name: string): void {
+  deviceNumber(name);
+  current = name;
+}
+
+/** For people: instruction set and threads, or adapter and driver. */
+export function describeDevice(name: string = current): string {
+  return callNative(() => native.deviceDescribe(deviceNumber(name)));
+}
+
+/** Resolves when everything enqueued has run; rejects with the first fault since the last report. */
+export async function synchronize(name: string = current): Promise<void> {
+  await awaitNative(() => native.sync(deviceNumber(name)));
+}
+
+/** Bytes that tensors hold on a device. Exact once the queue is empty ({@link synchronize}). */
+export function memory(name: string = current): MemoryUse {
+  const [bytes = 0, peakBytes = 0, buffers = 0] = invoke("memory", [deviceNumber(name)]);
+  const [tensors = 0] = invoke("handles", []);
+  return { bytes, peakBytes, buffers, tensors };
+}
+
+/** Starts {@link MemoryUse.peakBytes} again from what is held now. */
+export function resetPeakMemory(name: string = current): void {
+  invoke("resetPeak", [deviceNumber(name)]);
+}

@@ -1,0 +1,59 @@
+/**
+ * Builds the native addon: bun scripts/build.ts
+ *
+ * One cargo command and one profile for the whole workspace, so that nothing
+ * is compiled twice. The results are copied to `native/`, and the addon's
+ * TypeScript declarations are written down from its own descriptions of its
+ * functions.
+ */
+
+import { $ } from "bun";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dir, "..");
+const withoutMedia = Boolean(process.env.AVJEPA_NO_MEDIA);
+process.chdir(root);
+
+const metadata = await $`cargo metadata --format-version 1 --no-deps --locked`.json();
+const target: string = metadata.target_directory;
+const declarations = join(target, "napi-declarations");
+mkdirSync(declarations, { recursive: true });
+
+const exclude = withoutMedia ? ["--exclude", "avjepa-ffmpeg"] : [];
+const cargo = Bun.spawnSync(["cargo", "build", "--release", "--locked", "--workspace", ...exclude], {
+  env: { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: declarations },
+  stdio: ["ignore", "inherit", "inherit"],
+});
+if (cargo.exitCode !== 0) process.exit(1);
+
+const [prefix, suffix] = process.platform === "darwin" ? ["lib", ".dylib"] : ["lib", ".so"];
+install(`${prefix}avjepa${suffix}`, "avjepa.node");
+if (!withoutMedia) install(`${prefix}avjepa_ffmpeg${suffix}`, `${prefix}avjepa_ffmpeg${suffix}`);
+writeDeclarations();
+
+/** Copies a library aside and renames it, since a process may have the old one open. */
+function install(library: string, name: string): void {
+  const from = join(target, "release", library);
+  const to = join("native", name);
+  mkdirSync("native", { recursive: true });
+  if (existsSync(to) && statSync(to).mtimeMs >= statSync(from).mtimeMs) return;
+  copyFileSync(from, `${to}.new`);
+  renameSync(`${to}.new`, to);
+}
+
+/** napi-derive leaves one JSON line a function; sorted, they are the addon's declarations. */
+function writeDeclarations(): void {
+  const described = join(declarations, "avjepa-binding");
+  if (!existsSync(described)) return;
+  const lines = readFileSync(described, "utf8").split("\n").filter(Boolean);
+  const items = [...new Set(lines)]
+    .map((line) => JSON.parse(line) as { kind: string; name: string; js_doc?: string; def: string })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  const text = items.map(({ kind, name, js_doc = "", def }) =>
+    kind === "interface" ? `${js_doc}export interface ${name} {\n${def}\n}` : `${js_doc}export declare ${def}`,
+  );
+  const path = "packages/core/src/native.d.ts";
+  const content = `// Written by scripts/build.ts from the addon's own descriptions. Do not edit.\n${text.join("\n")}\n`;
+  if (!existsSync(path) || readFileSync(path, "utf8") !== content) writeFileSync(path, content);
+}
