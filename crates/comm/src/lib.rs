@@ -1,0 +1,121 @@
+//! Communication between the processes of a run, one process a device.
+//!
+//! [`Collective`] is what the trainer uses, whatever carries the messages. [`Single`] is the run of one process, which the trainer
+//! uses exactly as it would use a larger one.
+
+/// How values of several ranks become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduction {
+    Sum,
+    Max,
+}
+
+/// Why a collective call failed: which rank, which call, and what the engine below said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommError {
+    pub rank: usize,
+    pub call: &'static str,
+    pub message: String,
+}
+
+impl std::fmt::Display for CommError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} on rank {}: {}", self.call, self.rank, self.message)
+    }
+}
+
+impl std::error::Error for CommError {}
+
+pub type Result<T> = std::result::Result<T, CommError>;
+
+/// Calls that every rank of a run makes in the same order, with equal lengths.
+pub trait Collective: Send {
+    /// This process's number, from 0.
+    fn rank(&self) -> usize;
+    /// How many there are.
+    fn world(&self) -> usize;
+    /// Every rank gets the reduction of all ranks' `values`, element by element, summed in the order of the ranks.
+    fn all_reduce(&mut self, values: &mut [f32], op: Reduction) -> Result<()>;
+    /// As `all_reduce`, but rank r keeps only the r-th of `world` equal parts, in `part`.
+    fn reduce_scatter(&mut self, values: &[f32], part: &mut [f32], op: Reduction) -> Result<()>;
+    /// Every rank gets every rank's `part`, in the order of the ranks.
+    fn all_gather(&mut self, part: &[f32], values: &mut [f32]) -> Result<()>;
+    /// Every rank gets the values of `root`.
+    fn broadcast(&mut self, values: &mut [f32], root: usize) -> Result<()>;
+    /// Returns when every rank has called it.
+    fn barrier(&mut self) -> Result<()>;
+}
+
+/// One process: every reduction is the value itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Single;
+
+impl Single {
+    fn same_length(call: &'static str, a: usize, b: usize) -> Result<()> {
+        match a == b {
+            true => Ok(()),
+            false => Err(CommError { rank: 0, call, message: format!("{a} values for a part of {b} in a world of one") }),
+        }
+    }
+}
+
+impl Collective for Single {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn world(&self) -> usize {
+        1
+    }
+
+    fn all_reduce(&mut self, _values: &mut [f32], _op: Reduction) -> Result<()> {
+        Ok(())
+    }
+
+    fn reduce_scatter(&mut self, values: &[f32], part: &mut [f32], _op: Reduction) -> Result<()> {
+        Self::same_length("reduce_scatter", values.len(), part.len())?;
+        part.copy_from_slice(values);
+        Ok(())
+    }
+
+    fn all_gather(&mut self, part: &[f32], values: &mut [f32]) -> Result<()> {
+        Self::same_length("all_gather", values.len(), part.len())?;
+        values.copy_from_slice(part);
+        Ok(())
+    }
+
+    fn broadcast(&mut self, _values: &mut [f32], root: usize) -> Result<()> {
+        match root {
+            0 => Ok(()),
+            _ => Err(CommError { rank: 0, call: "broadcast", message: format!("there is no rank {root} in a world of one") }),
+        }
+    }
+
+    fn barrier(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_of_one_changes_nothing() {
+        let mut one = Single;
+        let mut values = [1.0, -2.0];
+        one.all_reduce(&mut values, Reduction::Max).unwrap();
+        let mut part = [0.0; 2];
+        one.reduce_scatter(&values, &mut part, Reduction::Sum).unwrap();
+        let mut gathered = [0.0; 2];
+        one.all_gather(&part, &mut gathered).unwrap();
+        assert_eq!(gathered, [1.0, -2.0]);
+    }
+
+    #[test]
+    fn wrong_lengths_and_roots_are_refused() {
+        let mut one = Single;
+        assert!(one.all_gather(&[1.0], &mut [0.0; 2]).is_err());
+        assert_eq!(one.broadcast(&mut [1.0], 3).unwrap_err().to_string(), "broadcast on rank 0: there is no rank 3 in a world of one");
+    }
+}
