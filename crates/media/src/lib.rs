@@ -1,7 +1,11 @@
 //! Media: decoding, spectrograms, clip sampling, masks and the loader.
 
+pub mod clip_sampling;
 pub mod error;
+pub mod index;
+pub mod order;
 pub mod mask;
 pub mod random;
+pub mod sample;
 
 pub use error::{MediaError, Result};
