@@ -54,11 +54,15 @@ function dataProblems({ app, data }: PretrainConfig): Problem[] {
       "data.dataset_type: videodataset has no sound, but data.modalities has audio",
       "data.dataset_type: audiovideodataset, or data.modalities: [video]",
     );
-  if (data.mask_type === "random_tube" && seen.includes("audio"))
+  if (
+    data.mask_type === "random_tube" &&
+    data.mask_mode === "reference" &&
+    seen.includes("audio")
+  )
     add(
       "mask_type",
-      "data.mask_type: random_tube has no mask for sound",
-      "data.mask_type: multiblock3d, or data.modalities: [video]",
+      "data.mask_type: random_tube has no mask for sound in data.mask_mode: reference",
+      "data.mask_mode: unbiased, or data.mask_type: multiblock3d",
     );
   if (data.audio.preset === "reference" && data.audio.duration !== null)
     problems.push({

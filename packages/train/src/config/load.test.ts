@@ -307,7 +307,7 @@ describe("combinations that cannot work", () => {
     ],
     [
       "no target",
-      blocks("[0.0, 0.15]"),
+      blocks("[0.01, 0.15]"),
       ["mask[0] can leave no target", "mine.yaml:13:5"],
     ],
     [
@@ -340,7 +340,12 @@ describe("combinations that cannot work", () => {
     ],
     [
       "tubes with sound",
-      [["  batch_size", "  mask_type: random_tube\n  batch_size"]],
+      [
+        [
+          "  batch_size",
+          "  mask_type: random_tube\n  mask_mode: reference\n  batch_size",
+        ],
+      ],
       ["random_tube has no mask for sound"],
     ],
     [

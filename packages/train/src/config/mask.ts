@@ -11,11 +11,11 @@ export const maskEntrySchema = z
       "Blocks whose union is to be predicted. Required for multiblock3d.",
     ),
     spatial_scale: maybe(
-      pair({ min: 0, max: 1 }),
+      pair({ above: 0, max: 1 }),
       "Least and greatest area of a block, as a fraction of the grid. Required for multiblock3d.",
     ),
     temporal_scale: maybe(
-      pair({ min: 0, max: 1 }),
+      pair({ above: 0, max: 1 }),
       "Least and greatest length of a block, as a fraction of the time steps. Required for multiblock3d.",
     ),
     aspect_ratio: maybe(

@@ -3,9 +3,9 @@
  *
  * A block's size is drawn once a batch, its place for each sample, and a
  * sample whose context is empty is drawn again. So a size that covers the
- * whole grid, or that rounds to nothing, can never be mended by drawing again
- * and is refused; many blocks that always cover the grid between them are
- * found by trying.
+ * whole grid, or that rounds to nothing, is not mended by drawing again and is
+ * refused; many blocks that always cover the grid between them are found by
+ * trying.
  */
 
 import { audioGrid, videoGrid } from "./derived.ts";
@@ -74,7 +74,7 @@ function blockProblems(
     ];
   return [
     ...(config.data.modalities.includes("video")
-      ? videoProblems(blocks, i, videoGrid(config))
+      ? videoProblems(blocks, i, videoGrid(config), config.data.mask_mode)
       : []),
     ...(config.data.modalities.includes("audio")
       ? audioProblems(blocks, i, audioGrid(config))
@@ -93,6 +93,7 @@ function videoProblems(
   entry: Required<MaskEntry>,
   i: number,
   [time, rows, columns]: [number, number, number],
+  mode: PretrainConfig["data"]["mask_mode"],
 ): Problem[] {
   const grid = `${time} × ${rows} × ${columns} tokens`;
   const path = ["mask", i, "spatial_scale"];
@@ -106,7 +107,13 @@ function videoProblems(
     roundEven(Math.sqrt(least * flat)),
     roundEven(Math.sqrt(least / tall)),
   );
-  if (narrowest < 1)
+  // The unbiased masks round such a block up to a token, unless it was never
+  // meant to have one; the reference's have no target then.
+  const tooSmall =
+    mode === "reference"
+      ? narrowest < 1
+      : rows * columns * entry.spatial_scale[0] < 0.5;
+  if (tooSmall)
     return [
       {
         path,
@@ -153,10 +160,7 @@ function audioProblems(
   { rows, cols }: { rows: number; cols: number },
 ): Problem[] {
   const grid = `${rows} × ${cols} tokens of sound`;
-  const [block, hint] = [
-    audioBlock(entry, rows, cols),
-    "lower mask[].audio_scale or num_blocks, or lengthen data.audio.duration",
-  ];
+  const block = audioBlock(entry, rows, cols);
   const path = ["mask", i, "audio_scale"];
   if (rows * cols < 2)
     return [
@@ -171,15 +175,7 @@ function audioProblems(
       {
         path,
         message: `mask[${i}] can leave no context: mask[${i}].audio_scale [${entry.audio_scale.join(", ")}] of ${grid} is one block over all of it`,
-        hint,
-      },
-    ];
-  if (alwaysCovered([1, rows, cols], [1, ...block], entry.num_blocks))
-    return [
-      {
-        path,
-        message: `mask[${i}] leaves no context: ${entry.num_blocks} blocks of ${block.join(" × ")} cover all ${grid}`,
-        hint,
+        hint: "lower mask[].audio_scale, or lengthen data.audio.duration",
       },
     ];
   return [];
@@ -187,7 +183,7 @@ function audioProblems(
 
 /**
  * Rows and columns of a mask's block on the sound's grid: `audio_scale` of it,
- * at least one token, half to even. `[0.5, 0.5]` of 8 × 12 is 4 × 6.
+ * rounded down, at least one token. `[0.5, 0.5]` of 8 × 12 is 4 × 6.
  */
 export function audioBlock(
   { audio_scale }: Pick<MaskEntry, "audio_scale">,
@@ -195,7 +191,7 @@ export function audioBlock(
   cols: number,
 ): [number, number] {
   const side = (size: number, scale: number): number =>
-    Math.min(size, Math.max(1, roundEven(size * scale)));
+    Math.max(1, Math.trunc(size * scale));
   return [side(rows, audio_scale[0]), side(cols, audio_scale[1])];
 }
 
