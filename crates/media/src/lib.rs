@@ -7,5 +7,6 @@ pub mod order;
 pub mod mask;
 pub mod random;
 pub mod sample;
+pub mod spectrogram;
 
 pub use error::{MediaError, Result};

@@ -4,3 +4,4 @@ mod clip_sampling;
 mod fixture;
 mod masks;
 mod rng;
+mod spectrogram;
