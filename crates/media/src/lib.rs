@@ -3,8 +3,8 @@
 pub mod clip_sampling;
 pub mod error;
 pub mod index;
-pub mod order;
 pub mod mask;
+pub mod order;
 pub mod random;
 pub mod sample;
 pub mod spectrogram;
