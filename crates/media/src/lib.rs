@@ -3,10 +3,14 @@
 pub mod clip_sampling;
 pub mod error;
 pub mod index;
+pub mod library;
 pub mod mask;
 pub mod order;
+mod packet_index;
 pub mod random;
 pub mod sample;
 pub mod spectrogram;
+pub mod transform;
+pub mod video;
 
 pub use error::{MediaError, Result};
