@@ -5,3 +5,4 @@ mod fixture;
 mod masks;
 mod rng;
 mod spectrogram;
+mod transforms;
