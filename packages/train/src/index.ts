@@ -3,3 +3,11 @@
 export * from "./config/index.ts";
 export { makeSchedules } from "./schedules.ts";
 export type { ScheduleOptions, Schedules } from "./schedules.ts";
+export { timeKeys } from "./log/metrics_log.ts";
+export type { StepMetrics } from "./log/metrics_log.ts";
+export { formatBytes, formatDuration, formatProgress } from "./log/progress.ts";
+export type { ProgressStream } from "./log/progress.ts";
+export { gitRevision, RunInfo } from "./log/run_info.ts";
+export type { RunFacts } from "./log/run_info.ts";
+export { RunLogs } from "./log/run_logs.ts";
+export type { RunLogsOptions } from "./log/run_logs.ts";

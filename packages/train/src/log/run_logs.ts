@@ -1,0 +1,118 @@
+/** All the logs of one rank of a run, opened, written and cut together. */
+
+import { join } from "node:path";
+
+import { AppendFile, cutLines } from "../files/append_file.ts";
+import { EventFile } from "./event_file.ts";
+import { MetricsLog } from "./metrics_log.ts";
+import type { StepMetrics } from "./metrics_log.ts";
+import { Progress } from "./progress.ts";
+import type { ProgressStream } from "./progress.ts";
+import { StepTable } from "./step_table.ts";
+
+/** What the logs need to know of the run. */
+export interface RunLogsOptions {
+  /** The run folder; it exists. */
+  folder: string;
+  /** `logging.write_tag` */
+  tag: string;
+  rank: number;
+  /** Steps an epoch. */
+  ipe: number;
+  /** Steps of the run. */
+  totalSteps: number;
+  /** Where this process stops; the run's end by default. */
+  lastStep?: number;
+  /** `logging.every_steps` */
+  everySteps: number;
+  /** `logging.tensorboard` */
+  tensorboard: boolean;
+  /** Where the progress line goes; standard error by default. */
+  stream?: ProgressStream;
+}
+
+/**
+ * The logs of a rank. Every rank has its table; metrics, events, log.txt and
+ * the progress line are rank 0's.
+ *
+ * @example
+ * const logs = new RunLogs({ folder, tag, rank: 0, ipe, totalSteps, everySteps: 10, tensorboard: true });
+ * logs.truncateTo(resumedStep);
+ * logs.note("AV-JEPA  vit_tiny 5.7 M · cpu");
+ * logs.step(metrics);
+ * logs.close();
+ */
+export class RunLogs {
+  readonly #table: StepTable;
+  readonly #metrics: MetricsLog | undefined;
+  readonly #events: EventFile | undefined;
+  readonly #text: AppendFile | undefined;
+  readonly #progress: Progress | undefined;
+  readonly #everySteps: number;
+  readonly #lastStep: number;
+
+  constructor(options: RunLogsOptions) {
+    const { folder, tag, rank, totalSteps, stream } = options;
+    this.#everySteps = options.everySteps;
+    this.#lastStep = options.lastStep ?? totalSteps;
+    this.#table = new StepTable(
+      join(folder, `${tag}_r${rank}.csv`),
+      options.ipe,
+    );
+    if (rank !== 0) return;
+    this.#metrics = new MetricsLog(join(folder, "metrics.jsonl"));
+    if (options.tensorboard) this.#events = new EventFile(folder);
+    this.#text = new AppendFile(join(folder, "log.txt"));
+    this.#progress = new Progress(
+      { totalSteps, ...(stream ? { stream } : {}) },
+      this.#lastStep,
+    );
+  }
+
+  /** Report a step everywhere. `deviceMs`: the device's own time, if known. */
+  step(metrics: StepMetrics, deviceMs?: number): void {
+    const { step } = metrics;
+    this.#table.write(metrics, deviceMs);
+    this.#metrics?.write(metrics);
+    const { step: _, epoch: __, ...values } = metrics;
+    this.#events?.scalars(
+      step,
+      Object.fromEntries(
+        Object.entries(values).map(([key, value]) => [`train/${key}`, value]),
+      ),
+    );
+    const due = step % this.#everySteps === 0 || step === this.#lastStep;
+    const line = this.#progress?.step(metrics, due);
+    if (due && line !== undefined) this.#text?.write(`${line}\n`);
+  }
+
+  /** Show a text on the terminal and keep it in log.txt. Rank 0 only. */
+  note(text: string): void {
+    this.#progress?.note(text);
+    this.#text?.write(`${text}\n`);
+  }
+
+  /** Cut every log back to what it was after `step`; 0 empties them. */
+  truncateTo(step: number): void {
+    this.#table.truncateTo(step);
+    this.#metrics?.truncateTo(step);
+    this.#events?.truncateTo(step);
+    if (this.#progress)
+      this.#progress.rank = this.#metrics?.last("effective_rank");
+    if (this.#text && step === 0) this.#text.cut(0);
+    else if (this.#text)
+      cutLines(this.#text, (line) => {
+        const at = /^step +(\d+)\/\d/.exec(line)?.[1];
+        return at !== undefined && Number(at) > step;
+      });
+  }
+
+  /** Close the files and leave the progress line. */
+  close(): void {
+    this.#progress?.end();
+    this.#table.close();
+    this.#metrics?.close();
+    this.#events?.close();
+    this.#text?.close();
+  }
+}
