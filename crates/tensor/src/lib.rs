@@ -9,6 +9,7 @@ pub mod device;
 pub mod dtype;
 pub mod error;
 pub mod op;
+pub mod philox;
 pub mod tensor;
 
 pub use autograd::Var;

@@ -1,0 +1,210 @@
+//! Conversions between element types, and constants. x and y may be the same memory where their elements are of one size.
+
+use super::{
+    element::{Bf16, Float, Input, Output, Real, bytes, bytes_mut, with_real},
+    parallel::{TASK, TILE, for_blocks, tiles},
+};
+use crate::{
+    dtype::{DType, f32_to_bf16},
+    error::Result,
+    tensor::Tensor,
+};
+
+/// Widest type that every element of a tensor fits in: floats pass through f64, integers through i64.
+trait Element: Copy + Send + Sync + 'static {
+    fn to_float(self) -> f64;
+    fn to_integer(self) -> i64;
+    fn of_float(x: f64) -> Self;
+    fn of_integer(x: i64) -> Self;
+    const INTEGER: bool;
+}
+
+macro_rules! element {
+    ($t:ty, $integer:literal) => {
+        impl Element for $t {
+            const INTEGER: bool = $integer;
+            #[inline(always)]
+            fn to_float(self) -> f64 {
+                self as f64
+            }
+            #[inline(always)]
+            fn to_integer(self) -> i64 {
+                self as i64
+            }
+            #[inline(always)]
+            fn of_float(x: f64) -> Self {
+                x as $t
+            }
+            #[inline(always)]
+            fn of_integer(x: i64) -> Self {
+                x as $t
+            }
+        }
+    };
+}
+element!(f32, false);
+element!(f64, false);
+element!(i32, true);
+element!(i64, true);
+element!(u8, true);
+
+impl Element for Bf16 {
+    const INTEGER: bool = false;
+    #[inline(always)]
+    fn to_float(self) -> f64 {
+        self.widen()
+    }
+    #[inline(always)]
+    fn to_integer(self) -> i64 {
+        self.widen::<f32>() as i64
+    }
+    #[inline(always)]
+    fn of_float(x: f64) -> Self {
+        Bf16(f32_to_bf16(round_to_odd(x)))
+    }
+    #[inline(always)]
+    fn of_integer(x: i64) -> Self {
+        Self::of_float(x as f64)
+    }
+}
+
+/// An f64 cut to f32 so that rounding it once more gives what rounding once would have given: inexact results get an odd last bit.
+#[inline(always)]
+fn round_to_odd(x: f64) -> f32 {
+    let y = x as f32;
+    let back = f64::from(y);
+    if back == x || y.is_nan() || y.is_infinite() {
+        return y;
+    }
+    // Towards zero, then the last bit is set.
+    let bits = if back.abs() > x.abs() { y.to_bits() - 1 } else { y.to_bits() };
+    f32::from_bits(bits | 1)
+}
+
+macro_rules! with_element {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            DType::BF16 => {
+                type $T = Bf16;
+                $body
+            }
+            DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            DType::U8 => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
+
+pub fn cast(x: &Tensor, y: &Tensor) -> Result<()> {
+    if x.dtype == y.dtype {
+        return copy(x, y);
+    }
+    if x.dtype.is_float() && y.dtype.is_float() && x.dtype != DType::F64 {
+        let (x, y) = (Input::new(x)?, Output::new(y)?);
+        with_real!(x.dtype, A => floats::<A>(x, y));
+        return Ok(());
+    }
+    let n = x.len();
+    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(bytes_mut(y)?.as_mut_ptr()));
+    with_element!(x.dtype, S => with_element!(y.dtype, D => convert::<S, D>(from, to, n)));
+    Ok(())
+}
+
+/// The common case, in f32 and without a detour.
+fn floats<A: Real>(x: Input, y: Output) {
+    for_blocks(
+        x.len,
+        TASK,
+        #[inline(always)]
+        |block| {
+            let mut tile = [A::ZERO; TILE];
+            for range in tiles(block) {
+                let part = &mut tile[..range.len()];
+                x.load(range.start, part);
+                y.store(range.start, part);
+            }
+        },
+    );
+}
+
+#[derive(Clone, Copy)]
+struct Pointer(*mut u8);
+// Tasks touch disjoint parts.
+unsafe impl Send for Pointer {}
+unsafe impl Sync for Pointer {}
+
+impl Pointer {
+    #[inline(always)]
+    fn at<T>(&self, i: usize) -> *mut T {
+        self.0.cast::<T>().wrapping_add(i)
+    }
+}
+
+fn convert<S: Element, D: Element>(from: Pointer, to: Pointer, n: usize) {
+    for_blocks(
+        n,
+        TASK,
+        #[inline(always)]
+        |block| {
+            for i in block {
+                // In bounds: x and y have n elements each. Read before written, so they may share memory.
+                unsafe {
+                    let x = from.at::<S>(i).read();
+                    let y = if S::INTEGER && D::INTEGER {
+                        D::of_integer(x.to_integer())
+                    } else {
+                        D::of_float(x.to_float())
+                    };
+                    to.at::<D>(i).write(y);
+                }
+            }
+        },
+    );
+}
+
+/// The same bytes.
+pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
+    let n = x.bytes();
+    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(bytes_mut(y)?.as_mut_ptr()));
+    if from.0 == to.0 {
+        return Ok(());
+    }
+    const BLOCK: usize = 1 << 20;
+    super::pool::parallel_for(n.div_ceil(BLOCK), |i| {
+        let start = i * BLOCK;
+        // In bounds, and distinct tensors do not overlap.
+        unsafe { std::ptr::copy_nonoverlapping(from.at::<u8>(start), to.at::<u8>(start), BLOCK.min(n - start)) };
+    });
+    Ok(())
+}
+
+/// Every element becomes `value`, converted as a cast from f64 would.
+pub fn fill(y: &Tensor, value: f64) -> Result<()> {
+    let n = y.len();
+    let to = Pointer(bytes_mut(y)?.as_mut_ptr());
+    with_element!(y.dtype, D => {
+        let value = D::of_float(value);
+        for_blocks(n, TASK, #[inline(always)] |block| {
+            // In bounds, and no other task's.
+            unsafe { std::slice::from_raw_parts_mut(to.at::<D>(block.start), block.len()) }.fill(value);
+        });
+    });
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Standard deviation over the tokens of each packed sequence.
+
+use super::{
+    element::{Input, Output, Real, indices, with_real},
+    parallel::for_blocks,
+};
+use crate::{
+    backend::SegmentStd,
+    error::{Error, Result},
+    tensor::Tensor,
+};
+use std::ops::Range;
+
+/// Columns a task takes of one sequence.
+const COLUMNS: usize = 128;
+
+/// The sequences' token ranges, checked against the number of tokens.
+fn segments(d: &SegmentStd) -> Result<Vec<Range<usize>>> {
+    let offsets = indices(&d.offsets)?;
+    let tokens = d.x.rows() as i32;
+    match offsets.windows(2).find(|w| w[0] < 0 || w[0] > w[1] || w[1] > tokens) {
+        Some(w) => {
+            let message = format!("offsets go from {} to {}, but there are {tokens} tokens", w[0], w[1]);
+            Err(Error::argument("segment_std", message))
+        }
+        None => Ok(offsets.windows(2).map(|w| w[0] as usize..w[1] as usize).collect()),
+    }
+}
+
+/// Calls `f(segment, its tokens, first column, number of columns)` for each tile.
+fn for_tiles(segments: &[Range<usize>], columns: usize, f: impl Fn(usize, Range<usize>, usize, usize) + Sync) {
+    let tiles = columns.div_ceil(COLUMNS);
+    for_blocks(
+        segments.len() * tiles,
+        1,
+        #[inline(always)]
+        |unit| {
+            let (s, column) = (unit.start / tiles, unit.start % tiles * COLUMNS);
+            f(s, segments[s].clone(), column, COLUMNS.min(columns - column));
+        },
+    );
+}
+
+/// Mean over the tokens, of one tile.
+#[inline(always)]
+fn mean<A: Real>(x: Input, columns: usize, tokens: Range<usize>, column: usize, mean: &mut [A]) {
+    let mut wide = [A::ZERO; COLUMNS];
+    let n = A::of(tokens.len() as f64);
+    mean.fill(A::ZERO);
+    for m in tokens {
+        let row = x.run(m * columns + column, mean.len(), &mut wide);
+        mean.iter_mut().zip(row).for_each(
+            #[inline(always)]
+            |(s, &x)| *s += x,
+        );
+    }
+    mean.iter_mut().for_each(
+        #[inline(always)]
+        |s| *s = *s / n,
+    );
+}
+
+pub fn segment_std(d: &SegmentStd) -> Result<()> {
+    with_real!(d.y.dtype, A => forward::<A>(d))
+}
+
+fn forward<A: Real>(d: &SegmentStd) -> Result<()> {
+    let segments = segments(d)?;
+    let columns = d.x.columns();
+    let (x, y) = (Input::new(&d.x)?, Output::new(&d.y)?);
+    let eps = A::of(d.eps);
+    for_tiles(
+        &segments,
+        columns,
+        #[inline(always)]
+        |s, tokens, column, width| {
+            let (mut wide, mut means, mut sums) = ([A::ZERO; COLUMNS], [A::ZERO; COLUMNS], [A::ZERO; COLUMNS]);
+            let (means, sums) = (&mut means[..width], &mut sums[..width]);
+            if tokens.len() > 1 {
+                let scale = A::ONE / A::of(tokens.len() as f64 - 1.0);
+                mean(x, columns, tokens.clone(), column, means);
+                for m in tokens {
+                    let row = x.run(m * columns + column, width, &mut wide);
+                    for ((v, &x), &mean) in sums.iter_mut().zip(row).zip(&*means) {
+                        *v += (x - mean) * (x - mean);
+                    }
+                }
+                sums.iter_mut().for_each(
+                    #[inline(always)]
+                    |v| *v = *v * scale,
+                );
+            }
+            sums.iter_mut().for_each(
+                #[inline(always)]
+                |v| *v = (*v + eps).sqrt(),
+            );
+            y.store(s * columns + column, sums);
+        },
+    );
+    Ok(())
+}
+
+pub fn segment_std_grad(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
+    with_real!(d.y.dtype, A => backward::<A>(d, dy, dx, accumulate))
+}
+
+fn backward<A: Real>(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
+    let segments = segments(d)?;
+    let columns = d.x.columns();
+    let covered: usize = segments.iter().map(|s| s.len()).sum();
+    if !accumulate && covered < d.x.rows() {
+        // Tokens outside every sequence have no gradient.
+        super::cast::fill(dx, 0.0)?;
+    }
+    let (x, y, dy) = (Input::new(&d.x)?, Input::new(&d.y)?, Input::new(dy)?);
+    let dx = Output::add_to(dx, accumulate)?;
+    for_tiles(
+        &segments,
+        columns,
+        #[inline(always)]
+        |s, tokens, column, width| {
+            let (mut out, mut means) = ([A::ZERO; COLUMNS], [A::ZERO; COLUMNS]);
+            let (mut slope, mut std) = ([A::ZERO; COLUMNS], [A::ZERO; COLUMNS]);
+            let (out, means, slope, std) =
+                (&mut out[..width], &mut means[..width], &mut slope[..width], &mut std[..width]);
+            mean(x, columns, tokens.clone(), column, means);
+            dy.load(s * columns + column, slope);
+            y.load(s * columns + column, std);
+            // The one token of a sequence is its mean: its gradient is 0 whatever divides it.
+            let n = A::of((tokens.len() as f64 - 1.0).max(1.0));
+            slope.iter_mut().zip(&*std).for_each(
+                #[inline(always)]
+                |(g, &y)| *g = if y > A::ZERO { *g / (n * y) } else { A::ZERO },
+            );
+            for m in tokens {
+                x.load(m * columns + column, out);
+                for ((o, &mean), &slope) in out.iter_mut().zip(&*means).zip(&*slope) {
+                    *o = (*o - mean) * slope;
+                }
+                dx.store(m * columns + column, out);
+            }
+        },
+    );
+    Ok(())
+}
