@@ -49,7 +49,7 @@ fn every_codec_and_container() {
         ("422.mp4", "libx264", "-preset ultrafast -pix_fmt yuv422p"),
         ("full.mp4", "libx264", "-preset ultrafast -pix_fmt yuvj420p"),
         ("bt709.mp4", "libx264", "-preset ultrafast -pix_fmt yuv420p -colorspace bt709 -color_range tv"),
-        ("interlaced.ts", "libx264", "-preset ultrafast -bf 1 -flags +ildct+ilme -x264-params tff=1 -pix_fmt yuv420p"),
+        ("interlaced.ts", "libx264", "-vf scale=72:48 -preset ultrafast -bf 1 -flags +ildct+ilme -x264-params tff=1 -pix_fmt yuv420p"),
         ("mpeg4.mp4", "mpeg4", "-q:v 4 -bf 2 -g 9"),
         ("mpeg4.avi", "mpeg4", "-q:v 4 -g 9"),
         ("mpeg4b.avi", "mpeg4", "-q:v 4 -bf 2 -g 9"),
@@ -71,4 +71,109 @@ fn every_codec_and_container() {
         assert_equal(&path);
     }
     assert!(absent.is_empty(), "this FFmpeg lacks encoders that the test needs: {absent:?}");
+}
+
+#[test]
+fn rotation_is_applied_like_the_program_does() {
+    let folder = Folder::new();
+    // 4:2:0 and 4:4:4 turn before the colour conversion, 4:2:2 after it; odd sizes have ragged chroma planes.
+    for (format, size) in [("yuv420p", "70x46"), ("yuv444p", "35x47"), ("yuv422p", "70x46"), ("yuv420p10le", "38x26")] {
+        let picture = format!("-f lavfi -i testsrc2=s=70x46:r=25:d=0.2 -vf format={format},scale={size}");
+        let source = format!("{picture} -c:v libx264 -preset ultrafast");
+        let plain = folder.make("plain.mp4", &source);
+        for degrees in [90, 180, 270] {
+            let input = format!("-i {} -c copy -metadata:s:v rotate={degrees}", plain.display());
+            let video = assert_equal(&folder.make(&format!("{format}-{degrees}.mp4"), &input));
+            let (width, height) = size.split_once('x').expect("WxH");
+            let upright = if degrees == 180 { (width, height) } else { (height, width) };
+            let info = video.info();
+            assert_eq!((info.width.to_string(), info.height.to_string()), (upright.0.to_owned(), upright.1.to_owned()));
+        }
+    }
+}
+
+#[test]
+fn presentation_times_are_the_containers() {
+    let folder = Folder::new();
+    let encode = "-c:v libx264 -preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p";
+    // Every third frame left out and the rest slowed down: irregular steps.
+    let uneven = "select='mod(n\\,3)',setpts=PTS*(1+0.01*N)";
+    for name in ["vfr.mp4", "vfr.mkv"] {
+        let path = folder.make(name, &format!("{SOURCE} -vf {uneven} -fps_mode passthrough -enc_time_base 1:1000 {encode}"));
+        assert_times(&mut assert_equal(&path), &path);
+    }
+    for name in ["late.mp4", "late.ts", "late.mkv"] {
+        let path = folder.make(name, &format!("{SOURCE} {encode} -output_ts_offset 3.3"));
+        assert_times(&mut assert_equal(&path), &path);
+    }
+    // Cut between key frames without encoding again: an edit list hides the pictures before the cut.
+    let whole = folder.make("whole.mp4", &format!("{SOURCE} {encode}"));
+    let path = folder.make("edited.mp4", &format!("-ss 0.6 -i {} -c copy", whole.display()));
+    let mut video = assert_equal(&path);
+    assert_times(&mut video, &path);
+    assert_eq!(video.pts().len(), 15, "the pictures hidden by the edit list do not count");
+}
+
+/// `pts()` against ffprobe's frame times.
+fn assert_times(video: &mut VideoFile, path: &Path) {
+    let arguments = ["-v", "error", "-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time", "-of", "csv=p=0"];
+    let output = std::process::Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe comes with ffmpeg");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let expected: Vec<f64> =
+        text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
+    let name = path.display();
+    assert_eq!(expected.len(), video.pts().len(), "{name}");
+    for (ours, theirs) in video.pts().iter().zip(&expected) {
+        assert!((ours - theirs).abs() < 2e-6, "{name}: {ours} against {theirs}");
+    }
+}
+
+#[test]
+fn any_frames_in_any_order() {
+    let folder = Folder::new();
+    let long = "-f lavfi -i testsrc2=s=64x48:r=25:d=3 -threads 1";
+    let cases = [
+        ("a.mp4", "-c:v libx264 -preset ultrafast -bf 3 -g 12 -x264-params open-gop=1:b-adapt=0 -pix_fmt yuv420p"),
+        ("a.mkv", "-c:v libx264 -preset ultrafast -bf 2 -g 250 -pix_fmt yuv420p"),
+        ("refresh.mkv", "-c:v libx264 -preset ultrafast -x264-params intra-refresh=1:keyint=12 -pix_fmt yuv420p"),
+        ("a.ts", "-c:v libx264 -preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
+        ("a.avi", "-c:v libx264 -preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
+        ("b.mp4", "-c:v libx265 -preset ultrafast -x265-params log-level=none:bframes=3:keyint=15 -pix_fmt yuv420p"),
+        ("b.avi", "-c:v mpeg4 -q:v 5 -bf 2 -g 12"),
+        ("a.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 20"),
+        ("b.webm", "-c:v libvpx -deadline good -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 10 -g 20"),
+        ("a.mpg", "-c:v mpeg2video -q:v 4 -bf 2 -g 9"),
+        ("a.ogv", "-c:v libtheora -q:v 5 -g 16"),
+    ];
+    for (name, options) in cases {
+        let path = folder.make(name, &format!("{long} {options}"));
+        let mut video = open(&path, Rounding::Fast);
+        let count = video.pts().len();
+        let all = video.decode(&(0..count).collect::<Vec<_>>()).unwrap_or_else(|e| panic!("{e}"));
+        let size = all.width * all.height * 3;
+        let frame = |i: usize| &all.data[i * size..(i + 1) * size];
+        let sets: Vec<Vec<usize>> = vec![
+            vec![0],
+            vec![count - 1],
+            vec![9, 10, 11, 12, 13],
+            (0..count).rev().step_by(7).collect(),
+            vec![30, 30, 2, 30, 2],
+            (20..count - 4).step_by(4).collect(),
+            vec![count - 1, 0, count - 2, 1],
+            vec![],
+        ];
+        // On the film that stands wherever the set before left it, and on a fresh one.
+        for set in &sets {
+            for frames in [video.decode(set), open(&path, Rounding::Fast).decode(set)] {
+                let frames = frames.unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(frames.count, set.len());
+                for (place, &i) in set.iter().enumerate() {
+                    assert!(frames.data[place * size..][..size] == *frame(i), "{name}: frame {i} of {set:?}");
+                    assert_eq!(frames.pts[place], video.pts()[i]);
+                }
+            }
+        }
+        let error = video.decode(&[count]).expect_err("one past the end");
+        assert!(error.to_string().contains(&format!("{count} frames")), "{error}");
+    }
 }

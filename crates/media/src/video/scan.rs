@@ -114,8 +114,10 @@ fn cut_short(
         }
     }
     let announced = announced_seconds(stream, file);
-    let enough = |found: f64| found >= 0.9 * announced - 0.25;
-    if enough(span_seconds(packets, stream)) {
+    // Some containers count from zero, others from their first picture.
+    let enough = |first: f64, last: f64| last - first.min(0.0) >= 0.9 * announced - 0.25;
+    let (first, last) = span_seconds(packets, stream);
+    if enough(first, last) {
         return Ok(None);
     }
     // The announced length may be that of another stream, such as sound that goes on after the picture.
@@ -134,7 +136,7 @@ fn cut_short(
             last = last.max((time + packet.duration) as f64 * tick);
         }
     }
-    Ok((!enough(last - first)).then(String::new))
+    Ok((!enough(first, last)).then(String::new))
 }
 
 fn announced_seconds(stream: &StreamInfo, file: &FileInfo) -> f64 {
@@ -148,14 +150,15 @@ fn announced_seconds(stream: &StreamInfo, file: &FileInfo) -> f64 {
     }
 }
 
-fn span_seconds(packets: &[Packet], stream: &StreamInfo) -> f64 {
+/// First presentation and end of the last one.
+fn span_seconds(packets: &[Packet], stream: &StreamInfo) -> (f64, f64) {
     let tick = f64::from(stream.time_base_num) / f64::from(stream.time_base_den);
     let time = |p: &Packet| if p.pts == NO_PTS { p.dts } else { p.pts };
     let timed = || packets.iter().filter(|p| time(p) != NO_PTS);
     match (timed().map(time).min(), timed().map(|p| time(p) + p.duration).max()) {
-        (Some(first), Some(last)) => (last - first) as f64 * tick,
+        (Some(first), Some(last)) => (first as f64 * tick, last as f64 * tick),
         // Without any timestamp only the count is left.
-        _ => packets.len() as f64 * f64::from(stream.fps_den) / f64::from(stream.fps_num.max(1)),
+        _ => (0.0, packets.len() as f64 * f64::from(stream.fps_den) / f64::from(stream.fps_num.max(1))),
     }
 }
 
@@ -164,10 +167,11 @@ fn cut_short_error(path: &Path, packets: &[Packet], stream: &StreamInfo, file: &
     let announced = announced_seconds(stream, file);
     let fps = f64::from(stream.fps_num) / f64::from(stream.fps_den);
     let frames = if stream.frames > 0 { stream.frames as f64 } else { (announced * fps).round() };
+    let (first, last) = span_seconds(packets, stream);
     let why = if why.is_empty() { String::new() } else { format!(" [{why}]") };
     let message = format!(
         "the file ends after {:.1} of {announced:.1} s: {frames:.0} frames announced, {decoded} decode{why}",
-        span_seconds(packets, stream)
+        last - first
     );
     MediaError::media(path, message).with_hint("the file is cut short or damaged: fetch or encode it again")
 }

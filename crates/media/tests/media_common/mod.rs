@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder that goes away with the test.
@@ -50,8 +51,9 @@ pub fn run_ffmpeg(arguments: &[&str]) -> Vec<u8> {
 
 /// Whether this FFmpeg can write a codec; what it cannot is listed by the test that skips it.
 pub fn has_encoder(name: &str) -> bool {
-    let listing = run_ffmpeg(&["-encoders"]);
-    String::from_utf8_lossy(&listing).lines().any(|line| line.split_whitespace().nth(1) == Some(name))
+    static LISTING: OnceLock<String> = OnceLock::new();
+    let listing = LISTING.get_or_init(|| String::from_utf8_lossy(&run_ffmpeg(&["-encoders"])).into_owned());
+    listing.lines().any(|line| line.split_whitespace().nth(1) == Some(name))
 }
 
 /// All frames as RGB24 by the `ffmpeg` program, no frame doubled or dropped.
