@@ -11,3 +11,15 @@ export { gitRevision, RunInfo } from "./log/run_info.ts";
 export type { RunFacts } from "./log/run_info.ts";
 export { RunLogs } from "./log/run_logs.ts";
 export type { RunLogsOptions } from "./log/run_logs.ts";
+export { CheckpointStore, openCheckpoint } from "./checkpoint/store.ts";
+export type {
+  Checkpoint,
+  CommitOptions,
+  PendingCheckpoint,
+} from "./checkpoint/store.ts";
+export type { State } from "./checkpoint/state.ts";
+export { replaceFile } from "./files/atomic.ts";
+export { RunFolder } from "./run_folder.ts";
+export type { LockHolder } from "./run_folder.ts";
+export { exitStopped, StopFlag } from "./signals.ts";
+export type { StopSignal } from "./signals.ts";
