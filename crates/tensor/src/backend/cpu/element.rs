@@ -272,6 +272,10 @@ impl<'a> Input<'a> {
         Ok(Input { ptr: address(t, false)?, len: t.len(), dtype: t.dtype, tensor: PhantomData })
     }
 
+    pub fn ptr(&self) -> *const u8 {
+        self.ptr
+    }
+
     /// None for an absent tensor.
     pub fn optional(t: &'a Option<Tensor>) -> Result<Option<Input<'a>>> {
         t.as_ref().map(Input::new).transpose()
@@ -352,6 +356,10 @@ impl<'a> Output<'a> {
     /// With `accumulate`, values are added to what is there, which must have been written.
     pub fn add_to(t: &'a Tensor, accumulate: bool) -> Result<Output<'a>> {
         Ok(Output { ptr: address(t, !accumulate)?, len: t.len(), dtype: t.dtype, accumulate, tensor: PhantomData })
+    }
+
+    pub fn ptr(&self) -> *mut u8 {
+        self.ptr
     }
 
     pub fn optional(t: &'a Option<(Tensor, bool)>) -> Result<Option<Output<'a>>> {

@@ -1,61 +1,10 @@
-//! Matrix products and attention by their formulae.
+//! Attention by its formula.
 
 use super::element::{Input, Output, indices};
 use crate::{
-    backend::{Attention, AttentionGrad, Columns, Epilogue, Gemm, Layout, Unary},
+    backend::{Attention, AttentionGrad, Columns},
     error::Result,
 };
-
-pub fn gemm(d: &Gemm) -> Result<()> {
-    let (m, n, k) = (d.m, d.n, d.k);
-    let round = |x: &mut Vec<f64>| {
-        if d.compute == crate::DType::BF16 {
-            x.iter_mut().for_each(|x| *x = f64::from(crate::dtype::bf16_to_f32(crate::dtype::f32_to_bf16(*x as f32))));
-        }
-    };
-    let (mut a, mut b) = (Input::new(&d.a)?.to_vec::<f64>(), Input::new(&d.b)?.to_vec::<f64>());
-    round(&mut a);
-    round(&mut b);
-    let bias = Input::optional(&d.bias)?.map(|b| b.to_vec::<f64>());
-    let c = Output::add_to(&d.c, d.accumulate)?;
-    for i in 0..d.batch * m {
-        let (batch, i) = (i / m, i % m);
-        let (a, b) = (&a[batch * m * k..], &b[batch * n * k..]);
-        let mut row: Vec<f64> = (0..n)
-            .map(|j| {
-                let sum: f64 = (0..k)
-                    .map(|l| match d.layout {
-                        Layout::NT => a[i * k + l] * b[j * k + l],
-                        Layout::NN => a[i * k + l] * b[l * n + j],
-                        Layout::TN => a[l * m + i] * b[l * n + j],
-                    })
-                    .sum();
-                sum + bias.as_ref().map_or(0.0, |b| b[j])
-            })
-            .collect();
-        let at = (batch * m + i) * n;
-        match &d.epilogue {
-            Epilogue::None => {}
-            Epilogue::Gelu { pre } => {
-                Output::new(pre)?.store(at, &row);
-                super::unary::apply(Unary::Gelu, &mut row);
-            }
-            Epilogue::GeluGrad { pre } => {
-                let mut slope = vec![0.0; n];
-                Input::new(pre)?.load(at, &mut slope);
-                super::unary::apply(Unary::GeluGrad, &mut slope);
-                row.iter_mut().zip(slope).for_each(|(r, s)| *r *= s);
-            }
-            Epilogue::Residual { residual } => {
-                let mut other = vec![0.0; n];
-                Input::new(residual)?.load(at, &mut other);
-                row.iter_mut().zip(other).for_each(|(r, s)| *r += s);
-            }
-        }
-        c.store(at, &row);
-    }
-    Ok(())
-}
 
 fn head(c: &Columns, token: usize, head: usize, dim: usize) -> Result<Vec<f64>> {
     let mut out = vec![0.0; dim];

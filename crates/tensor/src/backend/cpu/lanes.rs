@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn every_element_counts_once() {
-        for n in [0, 1, 31, 32, 33, 100, 1000] {
+        for n in [0usize, 1, 31, 32, 33, 100, 1000] {
             let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
             let total = (n * n.saturating_sub(1) / 2) as f64;
             assert_eq!(sum(&x), total);

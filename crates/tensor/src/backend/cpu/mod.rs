@@ -12,6 +12,7 @@ mod cross_entropy;
 mod element;
 mod epps_pulley;
 mod fallback;
+mod gemm;
 pub mod isa;
 mod lanes;
 mod layer_norm;
@@ -23,15 +24,18 @@ mod parallel;
 mod patchify;
 mod permute;
 pub mod pool;
+mod product;
 mod random;
 mod reduce;
 mod rotary;
+mod scratch;
 mod segment_std;
 mod shared;
 mod softmax;
 #[cfg(test)]
 mod testing;
 mod unary;
+mod vmath;
 
 use crate::{
     backend::{
@@ -128,7 +132,7 @@ impl Backend for Cpu {
     }
 
     fn gemm(&self, d: &Gemm) -> Result<()> {
-        fallback::gemm(d)
+        product::product(d)
     }
 
     fn attention(&self, d: &Attention) -> Result<()> {

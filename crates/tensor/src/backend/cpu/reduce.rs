@@ -2,12 +2,15 @@
 
 use super::{
     element::{Input, Output, Real, with_real},
+    gemm::{ColumnSum, Operand, column_sum},
+    isa::Isa,
     lanes,
     parallel::{TASK, for_blocks, for_rows},
     shared::Shared,
 };
 use crate::{
     backend::{Reduce, Reduction},
+    dtype::DType,
     error::Result,
 };
 
@@ -18,6 +21,14 @@ const BLOCK: usize = 2 * TASK;
 
 pub fn reduce(d: &Reduce) -> Result<()> {
     let (x, y) = (Input::new(&d.x)?, Output::add_to(&d.y, d.accumulate)?);
+    if d.op == Reduction::Sum && d.outer == 1 && d.inner > 1 && (x.dtype == DType::F64) == (y.dtype == DType::F64) {
+        // The gradient of a bias.
+        let a = Operand { ptr: x.ptr(), dtype: x.dtype, ld: d.inner };
+        let sum = ColumnSum { m: d.n, n: d.inner, a, out: y.ptr(), out_dtype: y.dtype, accumulate: d.accumulate };
+        // x is `[n, inner]` and y `[inner]`.
+        unsafe { column_sum(Isa::current(), &sum) };
+        return Ok(());
+    }
     with_real!(x.dtype, A => match d.inner {
         1 => along_rows::<A>(d, x, y),
         _ => down_columns::<A>(d, x, y),
