@@ -36,9 +36,10 @@ test("defaults", () => {
     set: [],
     resume: "auto",
     dryRun: false,
+    allowChange: false,
     profile: false,
     json: false,
-  } as never);
+  });
 });
 
 test("CONFIG and --fname are the same", () => {

@@ -65,8 +65,7 @@ const add: Record<CommonOption, (command: Command) => void> = {
     c.option(
       "--set <path.to.key=value>",
       "set a key of the configuration; the value is YAML; repeatable",
-      (text: string, before: string[]) => [...before, text],
-      [],
+      (text: string, before: string[] = []) => [...before, text],
     ),
   resume: (c) =>
     c.option(
@@ -85,17 +84,14 @@ const add: Record<CommonOption, (command: Command) => void> = {
     c.option(
       "--dry-run",
       "resolve, check, print the plan (model, tokens, memory, devices); train nothing",
-      false,
     ),
   allowChange: (c) =>
     c.option(
       "--allow-change",
       "continue a run though its configuration changed",
-      false,
     ),
-  profile: (c) =>
-    c.option("--profile", "write a trace file of some steps", false),
-  json: (c) => c.option("--json", "end with a machine-readable line", false),
+  profile: (c) => c.option("--profile", "write a trace file of some steps"),
+  json: (c) => c.option("--json", "end with a machine-readable line"),
 };
 
 /** What a command is. */
@@ -133,11 +129,21 @@ export function makeCommand(spec: CommandSpec): Command {
     command.option("--fname <file>", "the same as CONFIG");
   }
   for (const name of spec.common) add[name](command);
-  configOf.set(command, spec.config);
+  specOf.set(command, spec);
   return command;
 }
 
-const configOf = new WeakMap<Command, CommandSpec["config"]>();
+const specOf = new WeakMap<Command, CommandSpec>();
+
+/** What a shared option is where it is not given. */
+const defaults = {
+  devices: [],
+  set: [],
+  dryRun: false,
+  allowChange: false,
+  profile: false,
+  json: false,
+};
 
 /** What a command came to. */
 export interface Outcome {
@@ -186,16 +192,19 @@ export function parseCommand<T extends object = object>(
   command: Command,
   argv: readonly string[],
 ): CommonOptions & T {
+  const spec = specOf.get(command);
   command.exitOverride();
-  command.allowExcessArguments(configOf.get(command) !== undefined);
+  command.allowExcessArguments(spec?.config !== undefined);
   command.parse([...argv], { from: "user" });
-  const options = command.opts<CommonOptions & T & { fname?: string }>();
-  options.devices ??= [];
+  const options = {
+    ...defaults,
+    ...command.opts<CommonOptions & T & { fname?: string }>(),
+  };
   const positional = [...command.args];
   // `--devices cpu CONFIG`: a list of devices ends where no device follows.
   options.devices = options.devices.filter((word) => {
     if (device.test(word)) return true;
-    if (configOf.get(command) && /\.ya?ml$/.test(word)) positional.push(word);
+    if (spec?.config && /\.ya?ml$/.test(word)) positional.push(word);
     else
       throw new AvjepaError(
         "AVJ_USAGE",
@@ -222,8 +231,8 @@ function withConfig<T extends CommonOptions & { fname?: string }>(
   options: T,
   positional: string[],
 ): T {
-  const wanted = configOf.get(command);
-  if (!wanted) return options;
+  const spec = specOf.get(command);
+  if (!spec?.config) return options;
   const named = [...positional, ...(options.fname ? [options.fname] : [])];
   delete options.fname;
   if (named.length > 1)
@@ -233,9 +242,9 @@ function withConfig<T extends CommonOptions & { fname?: string }>(
       { hint: `${command.name()} --help shows the options` },
     );
   if (named[0] !== undefined) options.config = named[0];
-  else if (wanted === "required")
+  else if (spec.config === "required")
     throw new AvjepaError("AVJ_USAGE", "CONFIG is missing", {
-      hint: `for example: ${command.name()} configs/pretrain/vitl16.yaml\n${command.name()} --help shows the options`,
+      hint: `for example: ${spec.examples[0]}\n${command.name()} --help shows the options`,
     });
   return options;
 }
