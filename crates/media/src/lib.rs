@@ -4,6 +4,7 @@ pub mod clip_sampling;
 pub mod error;
 pub mod index;
 pub mod library;
+pub mod loader;
 pub mod mask;
 pub mod order;
 mod packet_index;
