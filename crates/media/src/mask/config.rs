@@ -30,6 +30,9 @@ pub struct MaskConfig {
     pub max_keep: Option<usize>,
     /// Random tube: the fraction of positions that is hidden.
     pub ratio: f64,
+    /// Rows and columns of an audio block as fractions of the grid, rounded down, at least one token; `None`: the grid's
+    /// own block.
+    pub audio_scale: Option<[f64; 2]>,
 }
 
 impl Default for MaskConfig {
@@ -43,6 +46,7 @@ impl Default for MaskConfig {
             max_temporal_keep: 1.0,
             max_keep: None,
             ratio: 0.9,
+            audio_scale: None,
         }
     }
 }
@@ -84,7 +88,7 @@ impl MaskConfig {
         if let Some(dims) = grid.video {
             self.validate_video(dims)?;
         }
-        grid.audio.map_or(Ok(()), validate_audio)
+        grid.audio.map_or(Ok(()), |audio| validate_audio(self.audio_grid(audio)))
     }
 
     fn validate_settings(&self) -> Result<()> {
@@ -107,6 +111,9 @@ impl MaskConfig {
                 }
             }
             MaskKind::RandomTube => fraction("ratio", [self.ratio; 2])?,
+        }
+        for scale in self.audio_scale.into_iter().flatten() {
+            fraction("audio_scale", [scale; 2])?;
         }
         fraction("max_temporal_keep", [self.max_temporal_keep; 2])?;
         if self.max_keep == Some(0) {
@@ -143,6 +150,13 @@ impl MaskConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The audio grid with this generator's block.
+    pub(super) fn audio_grid(&self, audio: AudioGrid) -> AudioGrid {
+        let Some([rows, cols]) = self.audio_scale else { return audio };
+        let side = |size: usize, scale: f64| ((size as f64 * scale) as usize).max(1);
+        AudioGrid { block_rows: side(audio.rows, rows), block_cols: side(audio.cols, cols), ..audio }
     }
 
     /// ⌊positions·(1 − ratio)⌋.

@@ -84,6 +84,7 @@ impl ReferenceMasks {
 
     fn multiblock_sample(&mut self, generator: &MaskConfig, block: [usize; 3], context_steps: usize) -> SampleMask {
         let dims = self.video_dims();
+        let audio_grid = self.grid.audio.map(|audio| generator.audio_grid(audio));
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -91,7 +92,7 @@ impl ReferenceMasks {
             for _ in 0..generator.num_blocks {
                 let [y, x, t] = [1, 2, 0].map(|axis| self.place(dims[axis], block[axis]));
                 origins.push([t, y, x]);
-                if let Some(audio) = self.grid.audio {
+                if let Some(audio) = audio_grid {
                     let size = audio_block(audio);
                     let [row, col] = [1, 2].map(|axis| self.place([0, audio.rows, audio.cols][axis], size[axis]));
                     audio_origins.push([0, row, col]);
@@ -103,7 +104,7 @@ impl ReferenceMasks {
             let mut video = Visible::all(dims);
             hide_late(&mut video);
             let mut audio = self.grid.audio.map(|audio| Visible::all([1, audio.rows, audio.cols]));
-            let audio_size = self.grid.audio.map_or([0; 3], audio_block);
+            let audio_size = audio_grid.map_or([0; 3], audio_block);
             if attempts < MAX_ATTEMPTS {
                 origins.iter().for_each(|&origin| video.hide(origin, block));
                 if let Some(audio) = &mut audio {

@@ -92,6 +92,7 @@ impl UnbiasedMasks {
         cols: usize,
         rng: &mut SampleRng,
     ) -> (Vec<i32>, Vec<i32>) {
+        let audio = generator.audio_grid(audio);
         let dims = [1, audio.rows, cols];
         // Cut where the video is cut: at a fraction of the whole grid's duration, not of the track's.
         let context_cols = generator.context_steps(audio.cols).min(cols);
