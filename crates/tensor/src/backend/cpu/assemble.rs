@@ -49,10 +49,7 @@ fn gather<A: Real>(d: &Assemble) -> Result<()> {
                     Some((table, positions)) => {
                         source.load(from, &mut row);
                         let position = table.run(positions[m] as usize * columns, columns, &mut position);
-                        row.iter_mut().zip(position).for_each(
-                            #[inline(always)]
-                            |(r, &p)| *r += p,
-                        );
+                        row.iter_mut().zip(position).for_each(|(r, &p)| *r += p);
                         y.store(m * columns, &row);
                     }
                 }
@@ -88,10 +85,7 @@ fn scatter<A: Real>(d: &ScatterAdd) -> Result<()> {
                         sum.fill(A::ZERO);
                         for &m in from {
                             let row = src.run(m as usize * columns, columns, &mut row);
-                            sum.iter_mut().zip(row).for_each(
-                                #[inline(always)]
-                                |(s, &x)| *s += x,
-                            );
+                            sum.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
                         }
                         dst.store(r * columns, &sum);
                     }

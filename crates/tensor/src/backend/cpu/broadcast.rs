@@ -105,71 +105,30 @@ fn floats<A: Real>(op: Binary, plan: &Plan, a: Input, b: Input, y: Output) {
     );
 }
 
-#[inline(always)]
-fn map<A: Real>(a: &mut [A], b: &[A], f: impl Fn(A, A) -> A) {
-    for (a, &b) in a.iter_mut().zip(b) {
-        *a = f(*a, b);
-    }
+/// `a = f(a, b)` for every pair.
+macro_rules! each {
+    ($left:ident, $right:ident, $a:ident, $b:ident => $f:expr) => {
+        for (place, &$b) in $left.iter_mut().zip($right) {
+            let $a = *place;
+            *place = $f;
+        }
+    };
 }
 
-/// `a = op(a, b)`.
+/// `left = op(left, right)`.
 #[inline(always)]
-fn apply<A: Real>(op: Binary, a: &mut [A], b: &[A]) {
+fn apply<A: Real>(op: Binary, left: &mut [A], right: &[A]) {
+    let (zero, one) = (A::ZERO, A::ONE);
     match op {
-        Binary::Add => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a + b,
-        ),
-        Binary::Sub => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a - b,
-        ),
-        Binary::Mul => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a * b,
-        ),
-        Binary::Div => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a / b,
-        ),
-        Binary::Max => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a.greater(b),
-        ),
-        Binary::Min => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a.smaller(b),
-        ),
-        Binary::Pow => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| a.powf(b),
-        ),
-        Binary::Equal => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| if a == b { A::ONE } else { A::ZERO },
-        ),
-        Binary::Less => map(
-            a,
-            b,
-            #[inline(always)]
-            |a, b| if a < b { A::ONE } else { A::ZERO },
-        ),
+        Binary::Add => each!(left, right, a, b => a + b),
+        Binary::Sub => each!(left, right, a, b => a - b),
+        Binary::Mul => each!(left, right, a, b => a * b),
+        Binary::Div => each!(left, right, a, b => a / b),
+        Binary::Max => each!(left, right, a, b => a.greater(b)),
+        Binary::Min => each!(left, right, a, b => a.smaller(b)),
+        Binary::Pow => each!(left, right, a, b => a.powf(b)),
+        Binary::Equal => each!(left, right, a, b => if a == b { one } else { zero }),
+        Binary::Less => each!(left, right, a, b => if a < b { one } else { zero }),
     }
 }
 

@@ -5,7 +5,8 @@ use super::{
     lanes,
     parallel::{TASK, TILE, for_blocks, for_rows, tiles},
     softmax::exponentials,
-    unary::sigmoid,
+    unary::{decays, sigmoid},
+    vmath,
 };
 use crate::{
     backend::{BinaryCrossEntropy, CrossEntropy},
@@ -19,7 +20,7 @@ pub fn cross_entropy(d: &CrossEntropy) -> Result<()> {
 
 fn forward<A: Real>(d: &CrossEntropy) -> Result<()> {
     let (rows, columns) = (d.x.rows(), d.x.columns());
-    let labels = indices_below(&d.labels, columns, "cross_entropy", "label")?;
+    let labels = indices_below(&d.labels, columns, "crossEntropy", "label")?;
     let (x, losses, lses) = (Input::new(&d.x)?, Output::new(&d.loss)?, Output::new(&d.lse)?);
     let smoothing = A::of(d.smoothing);
     for_rows(
@@ -50,7 +51,7 @@ pub fn cross_entropy_grad(d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate
 
 fn backward<A: Real>(d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
     let (rows, columns) = (d.x.rows(), d.x.columns());
-    let labels = indices_below(&d.labels, columns, "cross_entropy", "label")?;
+    let labels = indices_below(&d.labels, columns, "crossEntropy", "label")?;
     let (x, lse, dy) = (Input::new(&d.x)?, Input::new(&d.lse)?, Input::new(dy)?);
     let dx = Output::add_to(dx, accumulate)?;
     let even = A::of(d.smoothing / columns.max(1) as f64);
@@ -67,16 +68,11 @@ fn backward<A: Real>(d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: boo
                 dy.load(m, &mut slope);
                 x.load(m * columns, &mut row);
                 let (total, slope) = (total[0], slope[0]);
-                row.iter_mut().for_each(
-                    #[inline(always)]
-                    |v| *v = (*v - total).exp() - even,
-                );
+                row.iter_mut().for_each(|v| *v = *v - total);
+                A::map(vmath::Exp, &mut row);
                 let label = &mut row[labels[m] as usize];
                 *label = *label - label_weight;
-                row.iter_mut().for_each(
-                    #[inline(always)]
-                    |v| *v = *v * slope,
-                );
+                row.iter_mut().for_each(|v| *v = (*v - even) * slope);
                 dx.store(m * columns, &row);
             }
         },
@@ -105,24 +101,23 @@ fn binary<A: Real>(x: Input, t: Input, dy: Option<Input>, out: Output) {
         TASK,
         #[inline(always)]
         |block| {
-            let (mut logits, mut wide, mut slopes) = ([A::ZERO; TILE], [A::ZERO; TILE], [A::ZERO; TILE]);
+            let (mut logits, mut wide, mut other) = ([A::ZERO; TILE], [A::ZERO; TILE], [A::ZERO; TILE]);
             for range in tiles(block) {
                 let logits = &mut logits[..range.len()];
                 x.load(range.start, logits);
                 let targets = t.run(range.start, range.len(), &mut wide);
-                match dy {
-                    None => logits.iter_mut().zip(targets).for_each(
-                        #[inline(always)]
-                        |(x, &t)| {
-                            let positive = if *x < A::ZERO { A::ZERO } else { *x };
-                            *x = positive - *x * t + (-x.abs()).exp().ln_1p();
-                        },
-                    ),
-                    Some(dy) => {
-                        let dy = dy.run(range.start, range.len(), &mut slopes);
-                        for ((x, &t), &dy) in logits.iter_mut().zip(targets).zip(dy) {
-                            *x = dy * (sigmoid(*x) - t);
-                        }
+                if let Some(dy) = dy {
+                    sigmoid(logits);
+                    let dy = dy.run(range.start, range.len(), &mut other);
+                    for ((x, &t), &dy) in logits.iter_mut().zip(targets).zip(dy) {
+                        *x = dy * (*x - t);
+                    }
+                } else {
+                    let decay = &mut other[..logits.len()];
+                    decays(logits, decay);
+                    for ((x, &t), &e) in logits.iter_mut().zip(targets).zip(&*decay) {
+                        let positive = if *x < A::ZERO { A::ZERO } else { *x };
+                        *x = positive - *x * t + e.ln_1p();
                     }
                 }
                 out.store(range.start, logits);

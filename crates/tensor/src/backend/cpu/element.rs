@@ -3,7 +3,7 @@
 //! A kernel is written once for each type it computes in ([`Real`]: f32 or f64). [`Input`] and [`Output`] stand between it and the
 //! tensors: they widen and round on the way, a run of elements at a time, so the storage types never multiply the kernels.
 
-use super::memory::Memory;
+use super::{isa::Isa, memory::Memory, vmath};
 use crate::{
     dtype::{DType, bf16_to_f32, f32_to_bf16},
     error::{Code, Error, Result},
@@ -47,15 +47,24 @@ pub trait Real:
     fn to_f32(self) -> f32;
     fn abs(self) -> Self;
     fn sqrt(self) -> Self;
-    fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn ln_1p(self) -> Self;
+    /// Fast, for loops.
     fn sin_cos(self) -> (Self, Self);
+    fn sin(self) -> Self;
+    fn cos(self) -> Self;
     fn tanh(self) -> Self;
-    fn erf(self) -> Self;
     fn powf(self, exponent: Self) -> Self;
     fn is_finite(self) -> bool;
     fn is_nan(self) -> bool;
+    /// Applies a function to every element, on vectors.
+    fn map(f: impl vmath::Unary, x: &mut [Self]);
+    /// −1, 0 or 1; NaN stays NaN.
+    #[inline(always)]
+    fn sign(self) -> Self {
+        let below = if self < Self::ZERO { -Self::ONE } else { self };
+        if self > Self::ZERO { Self::ONE } else { below }
+    }
     /// The larger, or NaN when either is.
     #[inline(always)]
     fn greater(self, other: Self) -> Self {
@@ -69,7 +78,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ident, $dtype:ident, $exp:path, $erf:path, $sin_cos:path) => {
+    ($t:ident, $sin_cos:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -99,10 +108,6 @@ macro_rules! real {
                 $t::sqrt(self)
             }
             #[inline(always)]
-            fn exp(self) -> Self {
-                $exp(self)
-            }
-            #[inline(always)]
             fn ln(self) -> Self {
                 $t::ln(self)
             }
@@ -115,12 +120,21 @@ macro_rules! real {
                 $sin_cos(self)
             }
             #[inline(always)]
+            fn sin(self) -> Self {
+                $t::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $t::cos(self)
+            }
+            #[inline(always)]
             fn tanh(self) -> Self {
                 $t::tanh(self)
             }
             #[inline(always)]
-            fn erf(self) -> Self {
-                $erf(self)
+            fn map(f: impl vmath::Unary, x: &mut [Self]) {
+                // In place, as it may be.
+                unsafe { vmath::map(Isa::current(), f, x.as_ptr(), x.as_mut_ptr(), x.len()) }
             }
             #[inline(always)]
             fn powf(self, exponent: Self) -> Self {
@@ -137,8 +151,8 @@ macro_rules! real {
         }
     };
 }
-real!(f32, F32, super::math::exp, super::math::erf, super::math::sin_cos);
-real!(f64, F64, f64::exp, libm::erf, f64::sin_cos);
+real!(f32, super::sin_cos::sin_cos);
+real!(f64, f64::sin_cos);
 
 impl Float for f32 {
     const DTYPE: DType = DType::F32;

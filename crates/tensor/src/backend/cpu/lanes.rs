@@ -7,27 +7,13 @@ const LANES: usize = 32;
 /// `Σ x`.
 #[inline(always)]
 pub fn sum<A: Real>(x: &[A]) -> A {
-    fold(
-        A::ZERO,
-        x,
-        #[inline(always)]
-        |s, x| s + x,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold(A::ZERO, x, |s, x| s + x, |a, b| a + b)
 }
 
 /// `Σ f(x)`.
 #[inline(always)]
 pub fn sum_by<A: Real>(x: &[A], f: impl Fn(A) -> A) -> A {
-    fold(
-        A::ZERO,
-        x,
-        #[inline(always)]
-        |s, x| s + f(x),
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    fold(A::ZERO, x, |s, x| s + f(x), |a, b| a + b)
 }
 
 /// `Σ f(x, y)`.
@@ -44,37 +30,19 @@ pub fn sum_by2<A: Real>(x: &[A], y: &[A], f: impl Fn(A, A) -> A) -> A {
     for ((lane, &x), &y) in lanes.iter_mut().zip(xs.remainder()).zip(ys.remainder()) {
         *lane += f(x, y);
     }
-    halve(
-        &mut lanes,
-        #[inline(always)]
-        |a, b| a + b,
-    )
+    halve(&mut lanes, |a, b| a + b)
 }
 
 /// The largest element, or NaN where there is one; −∞ of nothing.
 #[inline(always)]
 pub fn max<A: Real>(x: &[A]) -> A {
-    fold(
-        -A::INFINITY,
-        x,
-        #[inline(always)]
-        |m, x| m.greater(x),
-        #[inline(always)]
-        |a, b| a.greater(b),
-    )
+    fold(-A::INFINITY, x, |m, x| m.greater(x), |a, b| a.greater(b))
 }
 
 /// The smallest element, or NaN where there is one; ∞ of nothing.
 #[inline(always)]
 pub fn min<A: Real>(x: &[A]) -> A {
-    fold(
-        A::INFINITY,
-        x,
-        #[inline(always)]
-        |m, x| m.smaller(x),
-        #[inline(always)]
-        |a, b| a.smaller(b),
-    )
+    fold(A::INFINITY, x, |m, x| m.smaller(x), |a, b| a.smaller(b))
 }
 
 #[inline(always)]

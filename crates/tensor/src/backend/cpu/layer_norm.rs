@@ -20,11 +20,7 @@ pub fn layer_norm(d: &LayerNorm) -> Result<()> {
 pub fn statistics<A: Real>(row: &[A], eps: A) -> (A, A) {
     let n = A::of(row.len() as f64);
     let mean = lanes::sum(row) / n;
-    let variance = lanes::sum_by(
-        row,
-        #[inline(always)]
-        |x| (x - mean) * (x - mean),
-    ) / n;
+    let variance = lanes::sum_by(row, |x| (x - mean) * (x - mean)) / n;
     (mean, A::ONE / (variance + eps).sqrt())
 }
 
@@ -48,16 +44,10 @@ fn forward<A: Real>(d: &LayerNorm) -> Result<()> {
                     *o = (x - mean) * rstd;
                 }
                 if let Some(w) = &weight {
-                    out.iter_mut().zip(w).for_each(
-                        #[inline(always)]
-                        |(o, &w)| *o = *o * w,
-                    );
+                    out.iter_mut().zip(w).for_each(|(o, &w)| *o = *o * w);
                 }
                 if let Some(b) = &bias {
-                    out.iter_mut().zip(b).for_each(
-                        #[inline(always)]
-                        |(o, &b)| *o += b,
-                    );
+                    out.iter_mut().zip(b).for_each(|(o, &b)| *o += b);
                 }
                 y.store(r * columns, &out);
                 means.store(r, &[mean]);
@@ -120,19 +110,11 @@ fn backward<A: Real>(d: &LayerNormGrad) -> Result<()> {
                 }
                 let Some(dx) = dx else { continue };
                 match &weight {
-                    Some(w) => out.iter_mut().zip(dy).zip(w).for_each(
-                        #[inline(always)]
-                        |((o, &g), &w)| *o = g * w,
-                    ),
+                    Some(w) => out.iter_mut().zip(dy).zip(w).for_each(|((o, &g), &w)| *o = g * w),
                     None => out.copy_from_slice(dy),
                 }
                 let shift = lanes::sum(&out) / n;
-                let slope = lanes::sum_by2(
-                    &out,
-                    &normal,
-                    #[inline(always)]
-                    |g, x| g * x,
-                ) / n;
+                let slope = lanes::sum_by2(&out, &normal, |g, x| g * x) / n;
                 for (o, &x) in out.iter_mut().zip(&normal) {
                     *o = rstd * (*o - shift - x * slope);
                 }

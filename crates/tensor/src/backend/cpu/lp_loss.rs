@@ -25,7 +25,7 @@ struct Targets<'a, A> {
 
 impl<'a, A: Real> Targets<'a, A> {
     fn new(d: &'a LpLoss) -> Result<Self> {
-        let rows = indices_below(&d.rows, d.h.rows(), "lp_loss", "row")?;
+        let rows = indices_below(&d.rows, d.h.rows(), "lpLoss", "row")?;
         Ok(Targets { h: Input::new(&d.h)?, rows, columns: d.z.columns(), eps: d.norm_eps.map(A::of) })
     }
 
@@ -34,10 +34,7 @@ impl<'a, A: Real> Targets<'a, A> {
         self.h.load(self.rows[m] as usize * self.columns, out);
         if let Some(eps) = self.eps {
             let (mean, rstd) = statistics(out, eps);
-            out.iter_mut().for_each(
-                #[inline(always)]
-                |v| *v = (*v - mean) * rstd,
-            );
+            out.iter_mut().for_each(|v| *v = (*v - mean) * rstd);
         }
     }
 }
@@ -58,24 +55,9 @@ fn forward<A: Real>(d: &LpLoss) -> Result<()> {
                 targets.load(m, &mut t);
                 let z = z.run(m * columns, columns, &mut wide);
                 let sum = match d.p {
-                    1.0 => lanes::sum_by2(
-                        z,
-                        &t,
-                        #[inline(always)]
-                        |z, t| (z - t).abs(),
-                    ),
-                    2.0 => lanes::sum_by2(
-                        z,
-                        &t,
-                        #[inline(always)]
-                        |z, t| (z - t) * (z - t),
-                    ),
-                    _ => lanes::sum_by2(
-                        z,
-                        &t,
-                        #[inline(always)]
-                        |z, t| (z - t).abs().powf(p),
-                    ),
+                    1.0 => lanes::sum_by2(z, &t, |z, t| (z - t).abs()),
+                    2.0 => lanes::sum_by2(z, &t, |z, t| (z - t) * (z - t)),
+                    _ => lanes::sum_by2(z, &t, |z, t| (z - t).abs().powf(p)),
                 };
                 y.store(m, &[sum * scale]);
             }
@@ -110,33 +92,17 @@ fn backward<A: Real>(d: &LpLossGrad) -> Result<()> {
                 let scale = scale[0] / n;
                 let pairs = t.iter_mut().zip(z);
                 match p {
-                    1.0 => pairs.for_each(
-                        #[inline(always)]
-                        |(t, &z)| *t = sign(z - *t) * scale,
-                    ),
-                    2.0 => pairs.for_each(
-                        #[inline(always)]
-                        |(t, &z)| *t = (z - *t) * scale,
-                    ),
-                    _ => pairs.for_each(
-                        #[inline(always)]
-                        |(t, &z)| {
-                            let d = z - *t;
-                            // 0 where z = t, whatever the power says.
-                            *t = if d == A::ZERO { A::ZERO } else { d.abs().powf(power) * sign(d) * scale };
-                        },
-                    ),
+                    1.0 => pairs.for_each(|(t, &z)| *t = (z - *t).sign() * scale),
+                    2.0 => pairs.for_each(|(t, &z)| *t = (z - *t) * scale),
+                    _ => pairs.for_each(|(t, &z)| {
+                        let d = z - *t;
+                        // 0 where z = t, whatever the power says.
+                        *t = if d == A::ZERO { A::ZERO } else { d.abs().powf(power) * d.sign() * scale };
+                    }),
                 }
                 dz.store(m * columns, &t);
             }
         },
     );
     Ok(())
-}
-
-/// −1, 0 or 1; NaN stays NaN.
-#[inline(always)]
-fn sign<A: Real>(d: A) -> A {
-    let below = if d < A::ZERO { -A::ONE } else { d };
-    if d > A::ZERO { A::ONE } else { below }
 }

@@ -1,7 +1,7 @@
 //! The CPU: kernels compiled for each instruction set, on threads of their own.
 //!
-//! One family of kernels a file. Results depend neither on the number of threads (a task's work, and the order in which partial sums
-//! are joined, follow from shapes alone) nor, but for matrix products and attention, on the instruction set.
+//! One family of kernels a file. Results do not depend on the number of threads: a task's work, and the order in which partial sums
+//! are joined, follow from shapes alone.
 
 mod adamw;
 mod assemble;
@@ -17,7 +17,6 @@ pub mod isa;
 mod lanes;
 mod layer_norm;
 mod lp_loss;
-mod math;
 mod memory;
 mod norm;
 mod parallel;
@@ -31,6 +30,7 @@ mod rotary;
 mod scratch;
 mod segment_std;
 mod shared;
+mod sin_cos;
 mod softmax;
 #[cfg(test)]
 mod testing;

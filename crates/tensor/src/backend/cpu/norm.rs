@@ -31,11 +31,7 @@ fn squares(x: Input) -> f64 {
             let index = block.start / TASK;
             for range in tiles(block) {
                 let part = x.run(range.start, range.len(), &mut tile);
-                sum += lanes::sum_by(
-                    part,
-                    #[inline(always)]
-                    |x: f64| x * x,
-                );
+                sum += lanes::sum_by(part, |x: f64| x * x);
             }
             // This task's own element.
             let part = unsafe { sums.part(index, 1) };

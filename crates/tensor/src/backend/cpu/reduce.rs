@@ -132,10 +132,7 @@ fn down_columns<A: Real>(d: &Reduce, x: Input, y: Output) {
                 let rows = block * height..((block + 1) * height).min(n);
                 add_rows(op, x, outer * n * inner + column, inner, rows, sum);
                 if blocks == 1 {
-                    sum.iter_mut().for_each(
-                        #[inline(always)]
-                        |s| *s = finish(op, *s, n),
-                    );
+                    sum.iter_mut().for_each(|s| *s = finish(op, *s, n));
                     y.store(outer * inner + column, sum);
                 } else {
                     // Its own part of `partial`.
@@ -164,10 +161,7 @@ fn down_columns<A: Real>(d: &Reduce, x: Input, y: Output) {
                             *s = join(op, *s, p);
                         }
                     }
-                    sum.iter_mut().for_each(
-                        #[inline(always)]
-                        |s| *s = finish(op, *s, n),
-                    );
+                    sum.iter_mut().for_each(|s| *s = finish(op, *s, n));
                     y.store(outer * inner + column, sum);
                 }
             },

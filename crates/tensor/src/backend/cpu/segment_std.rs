@@ -21,7 +21,7 @@ fn segments(d: &SegmentStd) -> Result<Vec<Range<usize>>> {
     match offsets.windows(2).find(|w| w[0] < 0 || w[0] > w[1] || w[1] > tokens) {
         Some(w) => {
             let message = format!("offsets go from {} to {}, but there are {tokens} tokens", w[0], w[1]);
-            Err(Error::argument("segment_std", message))
+            Err(Error::argument("segmentStd", message))
         }
         None => Ok(offsets.windows(2).map(|w| w[0] as usize..w[1] as usize).collect()),
     }
@@ -49,15 +49,9 @@ fn mean<A: Real>(x: Input, columns: usize, tokens: Range<usize>, column: usize, 
     mean.fill(A::ZERO);
     for m in tokens {
         let row = x.run(m * columns + column, mean.len(), &mut wide);
-        mean.iter_mut().zip(row).for_each(
-            #[inline(always)]
-            |(s, &x)| *s += x,
-        );
+        mean.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
     }
-    mean.iter_mut().for_each(
-        #[inline(always)]
-        |s| *s = *s / n,
-    );
+    mean.iter_mut().for_each(|s| *s = *s / n);
 }
 
 pub fn segment_std(d: &SegmentStd) -> Result<()> {
@@ -85,15 +79,9 @@ fn forward<A: Real>(d: &SegmentStd) -> Result<()> {
                         *v += (x - mean) * (x - mean);
                     }
                 }
-                sums.iter_mut().for_each(
-                    #[inline(always)]
-                    |v| *v = *v * scale,
-                );
+                sums.iter_mut().for_each(|v| *v = *v * scale);
             }
-            sums.iter_mut().for_each(
-                #[inline(always)]
-                |v| *v = (*v + eps).sqrt(),
-            );
+            sums.iter_mut().for_each(|v| *v = (*v + eps).sqrt());
             y.store(s * columns + column, sums);
         },
     );
@@ -128,10 +116,7 @@ fn backward<A: Real>(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bool)
             y.load(s * columns + column, std);
             // The one token of a sequence is its mean: its gradient is 0 whatever divides it.
             let n = A::of((tokens.len() as f64 - 1.0).max(1.0));
-            slope.iter_mut().zip(&*std).for_each(
-                #[inline(always)]
-                |(g, &y)| *g = if y > A::ZERO { *g / (n * y) } else { A::ZERO },
-            );
+            slope.iter_mut().zip(&*std).for_each(|(g, &y)| *g = if y > A::ZERO { *g / (n * y) } else { A::ZERO });
             for m in tokens {
                 x.load(m * columns + column, out);
                 for ((o, &mean), &slope) in out.iter_mut().zip(&*means).zip(&*slope) {

@@ -4,6 +4,7 @@ use super::{
     element::{Input, Output, Real, with_real},
     lanes,
     parallel::for_rows,
+    vmath,
 };
 use crate::{error::Result, tensor::Tensor};
 
@@ -25,10 +26,7 @@ fn forward<A: Real>(rows: usize, columns: usize, x: Input, y: Output) {
                 x.load(r * columns, &mut row);
                 exponentials(&mut row);
                 let scale = A::ONE / lanes::sum(&row);
-                row.iter_mut().for_each(
-                    #[inline(always)]
-                    |v| *v = *v * scale,
-                );
+                row.iter_mut().for_each(|v| *v = *v * scale);
                 y.store(r * columns, &row);
             }
         },
@@ -39,10 +37,8 @@ fn forward<A: Real>(rows: usize, columns: usize, x: Input, y: Output) {
 #[inline(always)]
 pub fn exponentials<A: Real>(row: &mut [A]) -> A {
     let max = lanes::max(row);
-    row.iter_mut().for_each(
-        #[inline(always)]
-        |v| *v = (*v - max).exp(),
-    );
+    row.iter_mut().for_each(|v| *v = *v - max);
+    A::map(vmath::Exp, row);
     max
 }
 
@@ -63,12 +59,7 @@ fn backward<A: Real>(rows: usize, columns: usize, y: Input, dy: Input, dx: Outpu
             for r in rows {
                 y.load(r * columns, &mut row);
                 dy.load(r * columns, &mut gradient);
-                let dot = lanes::sum_by2(
-                    &row,
-                    &gradient,
-                    #[inline(always)]
-                    |y, g| y * g,
-                );
+                let dot = lanes::sum_by2(&row, &gradient, |y, g| y * g);
                 for (y, &g) in row.iter_mut().zip(&gradient) {
                     *y = *y * (g - dot);
                 }
