@@ -64,6 +64,12 @@ function dataProblems({ app, data }: PretrainConfig): Problem[] {
       "data.mask_type: random_tube has no mask for sound in data.mask_mode: reference",
       "data.mask_mode: unbiased, or data.mask_type: multiblock3d",
     );
+  if (data.mask_mode === "reference" && !seen.includes("video"))
+    add(
+      "mask_mode",
+      "data.mask_mode: reference has no masks for sound alone",
+      "data.mask_mode: unbiased",
+    );
   if (data.audio.preset === "reference" && data.audio.duration !== null)
     problems.push({
       path: ["data", "audio", "duration"],

@@ -19,6 +19,11 @@ export const dataAugSchema = section({
     [0.3, 1],
     "Least and greatest area of the crop, as a fraction of the frame.",
   ),
+  horizontal_flip: optional(
+    num({ min: 0, max: 1 }),
+    0.5,
+    "Probability of mirroring the clip.",
+  ),
   reprob: optional(
     num({ min: 0, max: 1 }),
     0,

@@ -6,8 +6,8 @@ import { num, optional, required, section } from "./key.ts";
 
 const weight = z
   .strictObject({
-    video: num({ min: 0 }).default(1),
-    audio: num({ min: 0 }).default(1),
+    video: optional(num({ min: 0 }), 1, "Weight of the picture's targets."),
+    audio: optional(num({ min: 0 }), 1, "Weight of the sound's targets."),
   })
   .nullable()
   .meta({

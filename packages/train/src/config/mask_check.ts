@@ -74,7 +74,7 @@ function blockProblems(
     ];
   return [
     ...(config.data.modalities.includes("video")
-      ? videoProblems(blocks, i, videoGrid(config), config.data.mask_mode)
+      ? videoProblems(blocks, i, videoGrid(config))
       : []),
     ...(config.data.modalities.includes("audio")
       ? audioProblems(blocks, i, audioGrid(config))
@@ -93,7 +93,6 @@ function videoProblems(
   entry: Required<MaskEntry>,
   i: number,
   [time, rows, columns]: [number, number, number],
-  mode: PretrainConfig["data"]["mask_mode"],
 ): Problem[] {
   const grid = `${time} × ${rows} × ${columns} tokens`;
   const path = ["mask", i, "spatial_scale"];
@@ -103,16 +102,9 @@ function videoProblems(
   const [flat, tall] = entry.aspect_ratio;
   const steps = Math.max(1, Math.trunc(time * entry.temporal_scale[1]));
 
-  const narrowest = Math.min(
-    roundEven(Math.sqrt(least * flat)),
-    roundEven(Math.sqrt(least / tall)),
-  );
-  // The unbiased masks round such a block up to a token, unless it was never
-  // meant to have one; the reference's have no target then.
-  const tooSmall =
-    mode === "reference"
-      ? narrowest < 1
-      : rows * columns * entry.spatial_scale[0] < 0.5;
+  // The samplers round such a block up to a token; this one was never meant
+  // to have any.
+  const tooSmall = rows * columns * entry.spatial_scale[0] < 0.5;
   if (tooSmall)
     return [
       {

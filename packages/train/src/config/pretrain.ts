@@ -59,7 +59,7 @@ export type ResolvedPretrainConfig = Omit<
 /** Keys the reference reads and never uses: accepted, with one warning. */
 export const pretrainIgnored: Record<string, string> = {
   "data.decode_one_clip": "clips of a file are always decoded together",
-  "data.pin_mem": "transfers are always from pinned memory where it helps",
+  "data.pin_mem": "how clips reach a device is not configured",
   "data.log_resource_utilization": "metrics.jsonl has time and memory",
   "meta.use_sdpa": "attention is always the fused kernel",
   "meta.eval_freq": "no evaluation hangs on it",
