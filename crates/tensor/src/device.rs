@@ -74,13 +74,16 @@ impl Device {
         self.backend.as_ref()
     }
 
-    /// Enqueues a kernel. `op` names it in the error, should it fail.
+    /// Enqueues a kernel. Should it fail, `op` stands before the message, as it does in errors of shape.
     pub fn submit(&self, op: &'static str, kernel: impl FnOnce(&dyn Backend) -> Result<()> + Send + 'static) {
         self.enqueue(Box::new(move |device| {
             if device.fault.lock().unwrap().is_some() {
                 return;
             }
-            if let Err(error) = guard(op, || kernel(device.backend())) {
+            if let Err(mut error) = guard(op, || kernel(device.backend())) {
+                if !error.message.starts_with(&format!("{op}: ")) {
+                    error.message = format!("{op}: {}", error.message);
+                }
                 *device.fault.lock().unwrap() = Some(error);
             }
         }));

@@ -108,7 +108,7 @@ fn normal_cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z / SQRT_2)
 }
 
-/// Φ⁻¹ to 16 digits, finite for `0 < p < 1`: algorithm AS 241 (Wichura, Applied Statistics 37, 1988), PPND16.
+/// Φ⁻¹ to 16 digits, finite for `0 < p < 1`, ±∞ at the ends: algorithm AS 241 (Wichura, Applied Statistics 37, 1988), PPND16.
 #[allow(clippy::excessive_precision)]
 fn inverse_normal_cdf(p: f64) -> f64 {
     let polynomial = |c: [f64; 8], x: f64| c.iter().rev().fold(0.0, |sum, c| sum * x + c);
@@ -138,6 +138,10 @@ fn inverse_normal_cdf(p: f64) -> f64 {
         return q * polynomial(A, r) / polynomial(B, r);
     }
     let tail = if q < 0.0 { p } else { 1.0 - p };
+    if tail <= 0.0 {
+        // Beyond the 38 standard deviations that f64 can tell from none; truncation has bounds for it.
+        return q.signum() * f64::INFINITY;
+    }
     let r = (-tail.ln()).sqrt();
     let z = if r <= 5.0 {
         const C: [f64; 8] = [

@@ -25,10 +25,10 @@ fn gather<A: Real>(d: &Assemble) -> Result<()> {
             ends.push((total, source.rows(), Input::new(source)?));
         }
     }
-    let picked = indices_below(&d.rows, total, "assemble", "row")?;
+    let picked = indices_below(&d.rows, total, "row")?;
     let table = match &d.table {
         Some((table, positions)) => {
-            let positions = indices_below(positions, table.rows(), "assemble", "position")?;
+            let positions = indices_below(positions, table.rows(), "position")?;
             Some((Input::new(table)?, positions))
         }
         None => None,

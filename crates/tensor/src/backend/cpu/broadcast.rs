@@ -7,7 +7,7 @@ use super::{
 use crate::{
     backend::{Binary, Broadcast},
     dtype::DType,
-    error::{Error, Result},
+    error::{Code, Error, Result},
 };
 
 /// Shape and strides with neighbouring axes merged wherever both operands allow.
@@ -136,10 +136,10 @@ fn apply<A: Real>(op: Binary, left: &mut [A], right: &[A]) {
 fn integers(d: &Broadcast, plan: &Plan) -> Result<()> {
     let (a, b) = (elements::<i32>(&d.a)?, elements::<i32>(&d.b)?);
     if d.op == Binary::Div && b.contains(&0) {
-        return Err(Error::argument("div", "division of an int32 tensor by zero"));
+        return Err(Error::new(Code::Argument, "division of an int32 tensor by zero"));
     }
     if d.op == Binary::Pow {
-        return Err(Error::dtype("pow", "int32 tensors have no powers; cast to a float type first"));
+        return Err(Error::new(Code::DType, "int32 tensors have no powers").hint("cast to a float type first"));
     }
     let y = Output::add_to(&d.y, d.accumulate)?;
     // `y` may be the memory of `a` or `b`: no slice of it is made while theirs are read.

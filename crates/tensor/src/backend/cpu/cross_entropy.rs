@@ -20,7 +20,7 @@ pub fn cross_entropy(d: &CrossEntropy) -> Result<()> {
 
 fn forward<A: Real>(d: &CrossEntropy) -> Result<()> {
     let (rows, columns) = (d.x.rows(), d.x.columns());
-    let labels = indices_below(&d.labels, columns, "crossEntropy", "label")?;
+    let labels = indices_below(&d.labels, columns, "label")?;
     let (x, losses, lses) = (Input::new(&d.x)?, Output::new(&d.loss)?, Output::new(&d.lse)?);
     let smoothing = A::of(d.smoothing);
     for_rows(
@@ -51,7 +51,7 @@ pub fn cross_entropy_grad(d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate
 
 fn backward<A: Real>(d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
     let (rows, columns) = (d.x.rows(), d.x.columns());
-    let labels = indices_below(&d.labels, columns, "crossEntropy", "label")?;
+    let labels = indices_below(&d.labels, columns, "label")?;
     let (x, lse, dy) = (Input::new(&d.x)?, Input::new(&d.lse)?, Input::new(dy)?);
     let dx = Output::add_to(dx, accumulate)?;
     let even = A::of(d.smoothing / columns.max(1) as f64);

@@ -416,14 +416,29 @@ pub fn indices(t: &Tensor) -> Result<&[i32]> {
     elements(t)
 }
 
-/// I32 indices, each within `0 .. limit`; `op` and `what` name them in the error.
-pub fn indices_below<'a>(t: &'a Tensor, limit: usize, op: &str, what: &str) -> Result<&'a [i32]> {
+/// I32 indices, each within `0 .. limit`; `what` names one of them in the error.
+pub fn indices_below<'a>(t: &'a Tensor, limit: usize, what: &str) -> Result<&'a [i32]> {
     let indices = indices(t)?;
     match indices.iter().position(|&i| i < 0 || i as usize >= limit) {
         None => Ok(indices),
         Some(at) => {
             let value = indices[at];
-            Err(Error::argument(op, format!("{what} {at} is {value}, but there are {limit} to choose from")))
+            let message = format!("{what} {at} is {value}, but there are {limit} to choose from");
+            Err(Error::new(Code::Argument, message))
         }
     }
+}
+
+/// I32 offsets of packed sequences: from 0, never falling, up to the number of tokens.
+pub fn offsets<'a>(t: &'a Tensor, tokens: usize, what: &str) -> Result<&'a [i32]> {
+    let offsets = indices(t)?;
+    let message = match (offsets.first(), offsets.last(), offsets.windows(2).position(|w| w[0] > w[1])) {
+        (Some(&first), ..) if first != 0 => format!("{what} start at {first}, not at 0"),
+        (.., Some(i)) => format!("{what} fall from {} to {} after sequence {i}", offsets[i], offsets[i + 1]),
+        (_, Some(&last), _) if last as usize != tokens => {
+            format!("{what} end at {last}, but there are {tokens} tokens")
+        }
+        _ => return Ok(offsets),
+    };
+    Err(Error::new(Code::Argument, message))
 }

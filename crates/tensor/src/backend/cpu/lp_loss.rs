@@ -25,7 +25,7 @@ struct Targets<'a, A> {
 
 impl<'a, A: Real> Targets<'a, A> {
     fn new(d: &'a LpLoss) -> Result<Self> {
-        let rows = indices_below(&d.rows, d.h.rows(), "lpLoss", "row")?;
+        let rows = indices_below(&d.rows, d.h.rows(), "row")?;
         Ok(Targets { h: Input::new(&d.h)?, rows, columns: d.z.columns(), eps: d.norm_eps.map(A::of) })
     }
 

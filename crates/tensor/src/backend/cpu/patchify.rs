@@ -87,7 +87,7 @@ pub fn patchify(d: &Patchify) -> Result<()> {
 }
 
 fn rows<'a>(d: &'a Patchify, grid: &Grid) -> Result<Option<&'a [i32]>> {
-    d.rows.as_ref().map(|rows| indices_below(rows, grid.samples * grid.count(), "patchify", "row")).transpose()
+    d.rows.as_ref().map(|rows| indices_below(rows, grid.samples * grid.count(), "row")).transpose()
 }
 
 #[inline(always)]

@@ -1,30 +1,18 @@
 //! Standard deviation over the tokens of each packed sequence.
 
 use super::{
-    element::{Input, Output, Real, indices, with_real},
+    element::{Input, Output, Real, offsets, with_real},
     parallel::for_blocks,
 };
-use crate::{
-    backend::SegmentStd,
-    error::{Error, Result},
-    tensor::Tensor,
-};
+use crate::{backend::SegmentStd, error::Result, tensor::Tensor};
 use std::ops::Range;
 
 /// Columns a task takes of one sequence.
 const COLUMNS: usize = 128;
 
-/// The sequences' token ranges, checked against the number of tokens.
 fn segments(d: &SegmentStd) -> Result<Vec<Range<usize>>> {
-    let offsets = indices(&d.offsets)?;
-    let tokens = d.x.rows() as i32;
-    match offsets.windows(2).find(|w| w[0] < 0 || w[0] > w[1] || w[1] > tokens) {
-        Some(w) => {
-            let message = format!("offsets go from {} to {}, but there are {tokens} tokens", w[0], w[1]);
-            Err(Error::argument("segmentStd", message))
-        }
-        None => Ok(offsets.windows(2).map(|w| w[0] as usize..w[1] as usize).collect()),
-    }
+    let offsets = offsets(&d.offsets, d.x.rows(), "offsets")?;
+    Ok(offsets.windows(2).map(|w| w[0] as usize..w[1] as usize).collect())
 }
 
 /// Calls `f(segment, its tokens, first column, number of columns)` for each tile.
@@ -95,11 +83,6 @@ pub fn segment_std_grad(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bo
 fn backward<A: Real>(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
     let segments = segments(d)?;
     let columns = d.x.columns();
-    let covered: usize = segments.iter().map(|s| s.len()).sum();
-    if !accumulate && covered < d.x.rows() {
-        // Tokens outside every sequence have no gradient.
-        super::cast::fill(dx, 0.0)?;
-    }
     let (x, y, dy) = (Input::new(&d.x)?, Input::new(&d.y)?, Input::new(dy)?);
     let dx = Output::add_to(dx, accumulate)?;
     for_tiles(
