@@ -18,7 +18,8 @@ export type {
   PendingCheckpoint,
 } from "./checkpoint/store.ts";
 export type { State } from "./checkpoint/state.ts";
-export { replaceFile } from "./files/atomic.ts";
+export { replaceFile, replaceLink } from "./files/atomic.ts";
+export { fileError } from "./files/file_error.ts";
 export { RunFolder } from "./run_folder.ts";
 export type { LockHolder } from "./run_folder.ts";
 export { exitStopped, StopFlag } from "./signals.ts";

@@ -6,13 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readSync,
-} from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { AvjepaError } from "@avjepa/core/error";
@@ -65,21 +59,20 @@ export function encodeState(state: State): string {
 const sha256 = (text: string): string =>
   createHash("sha256").update(text).digest("hex");
 
-/** Size and SHA-256 of a file, read in pieces. */
-export function fileEntry(path: string): FileEntry {
-  const fd = openSync(path, "r");
-  try {
-    const hash = createHash("sha256");
-    const piece = Buffer.allocUnsafe(4 << 20);
-    for (;;) {
-      const count = readSync(fd, piece);
-      if (count === 0) break;
-      hash.update(piece.subarray(0, count));
-    }
-    return { bytes: fstatSync(fd).size, sha256: hash.digest("hex") };
-  } finally {
-    closeSync(fd);
+/**
+ * Size and SHA-256 of a file, read in pieces and between other events: signals
+ * are heard while gigabytes are hashed.
+ */
+export async function fileEntry(path: string): Promise<FileEntry> {
+  const hash = new Bun.CryptoHasher("sha256");
+  let bytes = 0;
+  for await (const piece of createReadStream(path, {
+    highWaterMark: 4 << 20,
+  })) {
+    hash.update(piece as Buffer);
+    bytes += (piece as Buffer).length;
   }
+  return { bytes, sha256: hash.digest("hex") };
 }
 
 /**
@@ -145,7 +138,11 @@ export function readState(
 }
 
 /** Check the files that a state names. */
-export function verifyFiles(folder: string, state: State, hint?: string): void {
+export async function verifyFiles(
+  folder: string,
+  state: State,
+  hint?: string,
+): Promise<void> {
   for (const [name, entry] of Object.entries(state.files)) {
     const path = join(folder, name);
     const damaged = (why: string): AvjepaError =>
@@ -154,7 +151,7 @@ export function verifyFiles(folder: string, state: State, hint?: string): void {
       });
     let found: FileEntry;
     try {
-      found = fileEntry(path);
+      found = await fileEntry(path);
     } catch (error) {
       if ((error as { code?: string }).code === "ENOENT")
         throw damaged("the file is missing");

@@ -37,9 +37,9 @@ const save = (step: number, options = {}) =>
     options,
   );
 
-const failure = (action: () => unknown): string => {
+const failure = async (action: () => unknown): Promise<string> => {
   try {
-    action();
+    await action();
   } catch (error) {
     return formatError(error);
   }
@@ -54,7 +54,7 @@ test("saved, found again, older ones removed", async () => {
     "jepa-s6",
   ]);
   expect(readlinkSync(join(folder, "jepa-latest"))).toBe("jepa-s6");
-  const latest = store.latest()!;
+  const latest = (await store.latest())!;
   expect(latest).toMatchObject({ path: store.pathOf(6), step: 6 });
   expect(latest.state).toMatchObject({
     format_version: 1,
@@ -62,11 +62,11 @@ test("saved, found again, older ones removed", async () => {
     cursor: { pass: 1, index: 6 },
   });
   for (const which of [4, "jepa-s4", store.pathOf(4)])
-    expect(store.find(which).step).toBe(4);
-  expect(store.find("jepa-latest").path).toBe(store.pathOf(6));
-  expect(openCheckpoint(folder).step).toBe(6);
+    expect((await store.find(which)).step).toBe(4);
+  expect((await store.find("jepa-latest")).path).toBe(store.pathOf(6));
+  expect((await openCheckpoint(folder)).step).toBe(6);
   expect(
-    new CheckpointStore(join(folder, "none"), "jepa").latest(),
+    await new CheckpointStore(join(folder, "none"), "jepa").latest(),
   ).toBeUndefined();
 });
 
@@ -89,7 +89,7 @@ test("those of an epoch are kept for good", async () => {
   await save(1, { epoch: 1 });
   for (const step of [2, 3, 4]) await save(step);
   expect(store.steps()).toEqual([1, 3, 4]);
-  expect(store.find("jepa-e1").step).toBe(1);
+  expect((await store.find("jepa-e1")).step).toBe(1);
 });
 
 test("after a resume from an older one, the other time line goes first", async () => {
@@ -103,12 +103,12 @@ test("after a resume from an older one, the other time line goes first", async (
 });
 
 describe("a save that fails leaves the previous checkpoint", () => {
-  const intact = (text: string) => {
+  const intact = async (text: string) => {
     expect(text).toContain("cannot save the checkpoint of step 5");
     expect(text).toContain(
       `the checkpoint of step 3 is intact: ${store.pathOf(3)}`,
     );
-    expect(store.latest()!.step).toBe(3);
+    expect((await store.latest())!.step).toBe(3);
     expect(readdirSync(folder).sort()).toEqual(["jepa-latest", "jepa-s3"]);
   };
   const saveError = async (writeFiles: (dir: string) => Promise<void>) => {
@@ -125,13 +125,15 @@ describe("a save that fails leaves the previous checkpoint", () => {
       writeFileSync(join(dir, "weights.safetensors"), "part");
       writeFileSync("/dev/full", "x".repeat(1 << 20));
     });
-    intact(text);
+    await intact(text);
     expect(text).toContain("the disk is full");
     expect(text).toContain("free some space");
   });
   test("any other reason", async () => {
     await save(3);
-    intact(await saveError(() => Promise.reject(new Error("device lost"))));
+    await intact(
+      await saveError(() => Promise.reject(new Error("device lost"))),
+    );
   });
   test("the limit of a file's size", async () => {
     await save(3);
@@ -154,7 +156,7 @@ describe("a save that fails leaves the previous checkpoint", () => {
       ],
       { cwd: import.meta.dir },
     );
-    intact(stdout.toString());
+    await intact(stdout.toString());
     expect(stdout.toString()).toContain("larger than allowed");
   });
 });
@@ -179,7 +181,7 @@ test("without its link the newest is found by its step", async () => {
   await save(3);
   await save(10);
   rmSync(join(folder, "jepa-latest"));
-  expect(store.latest()!.step).toBe(10);
+  expect((await store.latest())!.step).toBe(10);
 });
 
 describe("a damaged checkpoint is refused, naming the file and the older one", () => {
@@ -189,45 +191,55 @@ describe("a damaged checkpoint is refused, naming the file and the older one", (
     await save(6);
   });
   const weights = () => join(store.pathOf(6), "weights.safetensors");
-  test("a changed byte", () => {
+  test("a changed byte", async () => {
     writeFileSync(weights(), "weights 7");
-    const text = failure(() => store.latest());
+    const text = await failure(() => store.latest());
     expect(text).toContain(`${weights()} is damaged: its hash`);
     expect(text).toContain(hint());
   });
-  test("cut off", () => {
+  test("cut off", async () => {
     truncateSync(weights(), 4);
-    const text = failure(() => store.latest());
+    const text = await failure(() => store.latest());
     expect(text).toContain("it has 4 bytes, not 9");
     expect(text).toContain(hint());
   });
-  test("a file that is gone", () => {
+  test("a file that is gone", async () => {
     rmSync(weights());
-    expect(failure(() => store.latest())).toContain("the file is missing");
+    expect(await failure(() => store.latest())).toContain(
+      "the file is missing",
+    );
   });
-  test("a changed state", () => {
+  test("a changed state", async () => {
     const path = join(store.pathOf(6), "state.json");
     const text = readFileSync(path, "utf8");
     writeFileSync(path, text.replace('"seed": 7', '"seed": 8'));
-    expect(failure(() => store.latest())).toContain(
+    expect(await failure(() => store.latest())).toContain(
       "state.json is damaged: its hash",
     );
     writeFileSync(path, text.slice(0, 40));
-    expect(failure(() => store.latest())).toContain("it is not JSON");
+    expect(await failure(() => store.latest())).toContain("it is not JSON");
     rmSync(path);
-    expect(failure(() => store.latest())).toContain("it has no state.json");
+    expect(await failure(() => store.latest())).toContain(
+      "it has no state.json",
+    );
     expect(existsSync(store.pathOf(6))).toBe(true);
   });
-  test("the oldest has none to fall back on", () => {
+  test("the oldest has none to fall back on", async () => {
     rmSync(join(store.pathOf(3), "weights.safetensors"));
-    expect(failure(() => store.find(3))).toContain(
+    expect(await failure(() => store.find(3))).toContain(
       "there is no older checkpoint",
     );
   });
-  test("one that is not there", () => {
-    expect(failure(() => store.find(99))).toContain("there is no checkpoint");
-    expect(failure(() => openCheckpoint("/nowhere/x"))).toContain("/nowhere/x");
-    expect(failure(() => openCheckpoint(weights()))).toContain("is a file");
+  test("one that is not there", async () => {
+    expect(await failure(() => store.find(99))).toContain(
+      "there is no checkpoint",
+    );
+    expect(await failure(() => openCheckpoint("/nowhere/x"))).toContain(
+      "/nowhere/x",
+    );
+    expect(await failure(() => openCheckpoint(weights()))).toContain(
+      "is a file",
+    );
   });
 });
 
@@ -237,15 +249,15 @@ describe("formats", () => {
       join(folder, "state.json"),
       encodeState({ format_version: version, step: 1, files: {}, old: true }),
     );
-  test("a newer one is refused", () => {
+  test("a newer one is refused", async () => {
     write(2);
-    const text = failure(() => readState(folder));
+    const text = await failure(() => readState(folder));
     expect(text).toContain("written by a newer AV-JEPA: its format is 2");
     expect(text).toContain("update AV-JEPA");
   });
-  test("an older one is migrated by the table, or refused without an entry", () => {
+  test("an older one is migrated by the table, or refused without an entry", async () => {
     write(0);
-    expect(failure(() => readState(folder))).toContain("no longer reads");
+    expect(await failure(() => readState(folder))).toContain("no longer reads");
     const state = readState(folder, undefined, {
       0: ({ old: _, ...rest }) => ({ ...rest, migrated: true }),
     });

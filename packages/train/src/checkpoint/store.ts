@@ -18,7 +18,12 @@ import { isAbsolute, join, resolve } from "node:path";
 
 import { AvjepaError } from "@avjepa/core/error";
 
-import { linkTarget, replaceLink, syncPath } from "../files/atomic.ts";
+import {
+  linkTarget,
+  replaceLink,
+  syncLarge,
+  syncPath,
+} from "../files/atomic.ts";
 import { fileError, systemCode, systemReason } from "../files/file_error.ts";
 import {
   encodeState,
@@ -43,7 +48,10 @@ export interface PendingCheckpoint {
   /** Write the files here. Every rank may; none may be in a sub-folder. */
   readonly folder: string;
   /** All files are there: make it the newest. Rank 0, after a barrier. */
-  commit(state: Record<string, unknown>, options?: CommitOptions): Checkpoint;
+  commit(
+    state: Record<string, unknown>,
+    options?: CommitOptions,
+  ): Promise<Checkpoint>;
   /** Give it up. */
   abort(): void;
 }
@@ -92,7 +100,7 @@ export class CheckpointStore {
       pending.abort();
       throw this.#saveError(step, error);
     }
-    return pending.commit(state, options);
+    return await pending.commit(state, options);
   }
 
   /** Begin a checkpoint that several ranks write; see {@link save}. */
@@ -108,10 +116,10 @@ export class CheckpointStore {
     return {
       folder: aside,
       abort,
-      commit: (state, options = {}) => {
+      commit: async (state, options = {}) => {
         let checkpoint: Checkpoint;
         try {
-          checkpoint = this.#commit(step, aside, state, options);
+          checkpoint = await this.#commit(step, aside, state, options);
         } catch (error) {
           abort();
           throw this.#saveError(step, error);
@@ -127,16 +135,18 @@ export class CheckpointStore {
     return join(this.folder, `.${this.tag}-s${step}.tmp`);
   }
 
-  #commit(
+  async #commit(
     step: number,
     aside: string,
     extra: Record<string, unknown>,
     { epoch }: CommitOptions,
-  ): Checkpoint {
-    const names = readdirSync(aside).sort();
-    const files = Object.fromEntries(
-      names.map((name) => [name, fileEntry(join(aside, name))]),
-    );
+  ): Promise<Checkpoint> {
+    const files: State["files"] = {};
+    for (const name of readdirSync(aside).sort()) {
+      const path = join(aside, name);
+      files[name] = await fileEntry(path);
+      await syncLarge(path);
+    }
     const state: State = {
       ...extra,
       format_version: formatVersion,
@@ -144,7 +154,7 @@ export class CheckpointStore {
       files,
     };
     writeFileSync(join(aside, "state.json"), encodeState(state));
-    for (const name of [...names, "state.json"]) syncPath(join(aside, name));
+    syncPath(join(aside, "state.json"));
     syncPath(aside);
 
     const path = this.pathOf(step);
@@ -182,9 +192,9 @@ export class CheckpointStore {
   }
 
   /** The newest checkpoint, checked; undefined where there is none. */
-  latest(): Checkpoint | undefined {
+  async latest(): Promise<Checkpoint | undefined> {
     const step = this.latestStep();
-    return step === undefined ? undefined : this.find(step);
+    return step === undefined ? undefined : await this.find(step);
   }
 
   /** The newest checkpoint's step. */
@@ -204,7 +214,7 @@ export class CheckpointStore {
    * @throws AvjepaError `AVJ_CHECKPOINT` where it is missing, damaged (naming
    *   the file, and the older checkpoint to use), or newer than this code.
    */
-  find(which: number | string): Checkpoint {
+  async find(which: number | string): Promise<Checkpoint> {
     const path =
       typeof which === "number" ? this.pathOf(which) : this.#locate(which);
     if (!existsSync(path))
@@ -215,7 +225,7 @@ export class CheckpointStore {
           hint: this.#othersHint(undefined),
         },
       );
-    return openCheckpoint(path, this.#othersHint(path));
+    return await openCheckpoint(path, this.#othersHint(path));
   }
 
   #locate(which: string): string {
@@ -313,7 +323,10 @@ function realName(path: string): string {
  *
  * @throws AvjepaError `AVJ_CHECKPOINT` where it is missing, damaged or newer.
  */
-export function openCheckpoint(path: string, hint?: string): Checkpoint {
+export async function openCheckpoint(
+  path: string,
+  hint?: string,
+): Promise<Checkpoint> {
   let folder = resolve(path);
   if (!existsSync(folder))
     throw new AvjepaError("AVJ_CHECKPOINT", `there is no checkpoint ${path}`);
@@ -337,6 +350,6 @@ export function openCheckpoint(path: string, hint?: string): Checkpoint {
   const target = linkTarget(folder);
   if (target !== undefined) folder = resolve(folder, "..", target);
   const state = readState(folder, hint);
-  verifyFiles(folder, state, hint);
+  await verifyFiles(folder, state, hint);
   return { path: folder, step: state.step, state };
 }

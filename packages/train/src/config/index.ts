@@ -19,4 +19,5 @@ export {
 } from "./portable.ts";
 export type { ConfigChange, PortableConfig } from "./portable.ts";
 export type { ResolvedPretrainConfig } from "./pretrain.ts";
+export { checkUnchanged, refuseUnbuilt } from "./resume_check.ts";
 export { toYaml } from "./to_yaml.ts";

@@ -254,6 +254,14 @@ describe("what is no configuration", () => {
       "no such file",
     );
     expect(() => loadPretrainConfig(folder)).toThrow("it is a folder");
+    writeFileSync(path, base);
+    let text = "";
+    try {
+      loadPretrainConfig(join(folder, "mien.yml"));
+    } catch (error) {
+      text = formatError(error);
+    }
+    expect(text).toContain(`did you mean ${path}?`);
   });
 });
 

@@ -3,12 +3,14 @@
  * the command line over them, and where each came from.
  */
 
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 
 import { AvjepaError } from "@avjepa/core/error";
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import type { Document, Node, Pair, YAMLError } from "yaml";
 
+import { nearestWord } from "./nearest.ts";
 import { parsePath, pathText, setAt, startsWith } from "./path.ts";
 import type { Path } from "./path.ts";
 
@@ -92,7 +94,7 @@ export class ConfigSource {
               ? "permission denied"
               : (cause as Error).message;
       throw new AvjepaError("AVJ_CONFIG", `cannot read ${path}: ${why}`, {
-        hint: "the configurations that come with AV-JEPA are in configs/pretrain and configs/evals",
+        hint: nearestFile(path),
         cause,
       });
     }
@@ -188,6 +190,22 @@ export class ConfigSource {
       `not YAML: ${error.message}\n${where}`,
     );
   }
+}
+
+/** The file that a misspelt path was probably meant to be. */
+function nearestFile(path: string): string {
+  const candidates = [dirname(path), "configs/pretrain", "configs/evals"]
+    .filter((folder) => existsSync(folder) && statSync(folder).isDirectory())
+    .flatMap((folder) =>
+      readdirSync(folder)
+        .filter((file) => /\.ya?ml$/.test(file))
+        .map((file) => join(folder, file)),
+    );
+  const names = candidates.map((file) => basename(file));
+  const nearest = nearestWord(basename(path), names);
+  return nearest?.close
+    ? `did you mean ${candidates[names.indexOf(nearest.word)]}?`
+    : "the configurations that come with AV-JEPA are in configs/pretrain and configs/evals";
 }
 
 /**
