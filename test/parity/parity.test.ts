@@ -1,0 +1,67 @@
+/**
+ * Every case of `test/fixtures/parity`, and of the folder `AVJEPA_FIXTURES`
+ * names, against this code.
+ */
+
+import { afterAll, describe, test } from "bun:test";
+import { Glob } from "bun";
+import { ParityCase } from "./case.ts";
+import { kinds, pending } from "./kinds.ts";
+
+const roots = [
+  new URL("../fixtures/parity", import.meta.url).pathname,
+  process.env.AVJEPA_FIXTURES,
+].filter((root) => root !== undefined && root !== "");
+const cases = roots.flatMap((root) =>
+  [
+    ...new Glob("**/*.json").scanSync({
+      cwd: root,
+      absolute: true,
+      followSymlinks: true,
+    }),
+  ]
+    .sort()
+    .map((path) => ParityCase.read(path))
+    .filter((found) => found !== null),
+);
+
+let passed = 0;
+const waiting = new Map<string, number>();
+
+for (const [kind, own] of Map.groupBy(cases, (found) => found.kind)) {
+  const known = kinds[kind];
+  if (known === undefined && kind in pending) {
+    waiting.set(kind, own.length);
+    continue;
+  }
+  describe(kind, () => {
+    for (const found of own) {
+      if (known === undefined) {
+        test(found.path, () => {
+          throw new Error(`${found.path}: nothing knows the kind "${kind}"`);
+        });
+        continue;
+      }
+      for (const dtype of known.dtypes) {
+        const precision = known.dtypes.length > 1 ? ` in ${dtype}` : "";
+        test(`${found.name}${precision}`, async () => {
+          const fresh = found.again();
+          await known.run(fresh, dtype);
+          fresh.finish();
+          passed++;
+        }, 60_000);
+      }
+    }
+  });
+}
+
+afterAll(() => {
+  for (const [kind, count] of waiting)
+    console.log(
+      `parity: pending: ${kind}, ${count} cases: wait for ${pending[kind]}`,
+    );
+  const total = waiting.values().reduce((sum, count) => sum + count, 0);
+  console.log(
+    `parity: ${passed} runs of ${cases.length - total} cases passed, ${total} cases pending`,
+  );
+});
