@@ -13,6 +13,7 @@ pub use grads::{Grads, Sink};
 use crate::{
     dtype::DType,
     error::{Code, Error, Result},
+    op,
     tensor::Tensor,
 };
 use grads::Grad;
@@ -74,7 +75,11 @@ pub(crate) enum Origin {
     Leaf(Arc<Leaf>),
     Node(Arc<Node>, usize),
     /// Made inside a checkpointed function, by its `record`-th operation.
-    Recorded { frame: u64, record: usize, output: usize },
+    Recorded {
+        frame: u64,
+        record: usize,
+        output: usize,
+    },
 }
 
 /// A variable whose gradient is kept: a parameter.
@@ -127,11 +132,7 @@ impl Var {
         if !tensor.dtype.is_float() {
             return Err(Error::dtype("requiresGrad", format!("a {} tensor cannot have a gradient", tensor.dtype)));
         }
-        if let Some(g) = &grad
-            && (g.shape != tensor.shape || g.dtype != tensor.dtype)
-        {
-            return Err(Error::shape("requiresGrad", format!("the gradient is {g:?} but the tensor {tensor:?}")));
-        }
+        check_grad("requiresGrad", &tensor, grad.as_ref())?;
         Ok(Var { tensor, origin: Origin::Leaf(Arc::new(Leaf { grad: Mutex::new(grad) })) })
     }
 
@@ -159,11 +160,22 @@ impl Var {
     pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
         match &self.origin {
             Origin::Leaf(leaf) => {
+                check_grad("setGrad", &self.tensor, grad.as_ref())?;
                 *leaf.grad.lock().unwrap() = grad;
                 Ok(())
             }
             _ => Err(Error::new(Code::Autograd, "only a tensor made with requiresGrad keeps a gradient")),
         }
+    }
+}
+
+/// A gradient is like its tensor.
+fn check_grad(op: &str, tensor: &Tensor, grad: Option<&Tensor>) -> Result<()> {
+    let Some(g) = grad else { return Ok(()) };
+    op::same_device(op, [tensor, g])?;
+    match g.shape == tensor.shape && g.dtype == tensor.dtype {
+        true => Ok(()),
+        false => Err(Error::shape(op, format!("the gradient is {g:?} but the tensor {tensor:?}"))),
     }
 }
 
@@ -182,10 +194,16 @@ pub fn end_no_grad() {
 }
 
 pub fn no_grad<T>(f: impl FnOnce() -> T) -> T {
+    /// Ends it even when `f` panics.
+    struct Region;
+    impl Drop for Region {
+        fn drop(&mut self) {
+            end_no_grad();
+        }
+    }
     begin_no_grad();
-    let result = f();
-    end_no_grad();
-    result
+    let _region = Region;
+    f()
 }
 
 /// Runs an operation and, where an input needs a gradient, remembers how.
@@ -199,6 +217,7 @@ pub fn apply1(op: impl Op + 'static, inputs: &[&Var]) -> Result<Var> {
 }
 
 pub(crate) fn apply_arc(op: Arc<dyn Op>, inputs: &[&Var]) -> Result<Vec<Var>> {
+    op::same_device(op.name(), inputs.iter().map(|v| &v.tensor))?;
     let tracked = NO_GRAD.with_borrow(|n| *n == 0);
     let needs: Vec<bool> = inputs.iter().map(|v| tracked && v.requires_grad()).collect();
     let tensors: Vec<Tensor> = inputs.iter().map(|v| v.tensor.clone()).collect();
@@ -206,6 +225,7 @@ pub(crate) fn apply_arc(op: Arc<dyn Op>, inputs: &[&Var]) -> Result<Vec<Var>> {
         let outputs = op.forward(&tensors, &mut Saved::default())?;
         return Ok(outputs.into_iter().map(Var::constant).collect());
     }
+    checkpoint::check(op.name(), inputs)?;
     if checkpoint::active() {
         let outputs = op.forward(&tensors, &mut Saved::default())?;
         return Ok(checkpoint::record(op, inputs, outputs));
@@ -237,19 +257,37 @@ pub(crate) fn attach(op: Arc<dyn Op>, inputs: &[&Var], outputs: Vec<Tensor>, sav
 /// Enqueues the gradients of every leaf that `roots` depend on, adding to what they hold. The gradient of each root is given (ones
 /// for a scalar loss). What forward passes saved is freed on the way, so a graph can be walked once.
 pub fn backward(roots: &[(Var, Tensor)]) -> Result<()> {
-    let mut pending: HashMap<u64, (Arc<Node>, Vec<Option<Grad>>)> = HashMap::new();
-    let mut order: BinaryHeap<u64> = BinaryHeap::new();
     for (root, gradient) in roots {
+        op::same_device("backward", [&root.tensor, gradient])?;
         if gradient.shape != root.tensor.shape || gradient.dtype != root.tensor.dtype {
             let message = format!("the gradient given is {gradient:?} but the tensor is {:?}", root.tensor);
             return Err(Error::shape("backward", message));
         }
         if !root.requires_grad() {
-            return Err(Error::new(Code::Autograd, "backward: this tensor does not depend on anything that needs a gradient")
-                .hint("was it made inside noGrad, or from tensors without requiresGrad?"));
+            return Err(Error::new(
+                Code::Autograd,
+                "backward: this tensor does not depend on anything that needs a gradient",
+            )
+            .hint("was it made inside noGrad, or from tensors without requiresGrad?"));
         }
+        if matches!(root.origin, Origin::Recorded { .. }) {
+            return Err(Error::new(
+                Code::Autograd,
+                "backward: this tensor was made inside a checkpoint, which keeps no record of it",
+            )
+            .hint("call backward outside of checkpoint, on what the checkpoint returned"));
+        }
+    }
+    walk(roots.iter().map(|(root, gradient)| (root.clone(), Grad::shared(gradient.clone()))).collect())
+}
+
+/// [`backward`], its arguments checked.
+fn walk(roots: Vec<(Var, Grad)>) -> Result<()> {
+    let mut pending: HashMap<u64, (Arc<Node>, Vec<Option<Grad>>)> = HashMap::new();
+    let mut order: BinaryHeap<u64> = BinaryHeap::new();
+    for (root, gradient) in roots {
         let like = Meta::from(&root.tensor);
-        grads::deliver(&root.origin, &like, Grad::shared(gradient.clone()), &mut pending, &mut order)?;
+        grads::deliver(&root.origin, &like, gradient, &mut pending, &mut order)?;
     }
     while let Some(number) = order.pop() {
         let (node, outputs) = pending.remove(&number).expect("every queued number is pending");

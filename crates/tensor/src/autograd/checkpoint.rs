@@ -1,7 +1,7 @@
 //! Activation checkpointing: a function's intermediates are dropped after its forward pass and made again, from its records, when
 //! backward reaches it (Chen et al., arXiv 1604.06174).
 
-use super::{Grads, NO_GRAD, Op, Origin, Saved, Var, apply_arc, attach, backward};
+use super::{Grads, NO_GRAD, Op, Origin, Saved, Var, apply_arc, attach, walk};
 use crate::{
     error::{Code, Error, Result},
     tensor::Tensor,
@@ -28,6 +28,20 @@ struct Frame {
     id: u64,
     records: Vec<Record>,
     captured: Vec<Var>,
+    /// Where in `captured` a variable is, by what it comes from.
+    positions: HashMap<Key, usize>,
+}
+
+/// What tells variables apart: the address of a leaf, that of a node and an output of it, or a record of an outer frame.
+type Key = (usize, u64, usize, usize);
+
+fn key(origin: &Origin) -> Option<Key> {
+    match origin {
+        Origin::Constant => None,
+        Origin::Leaf(leaf) => Some((Arc::as_ptr(leaf).addr(), 0, 0, 0)),
+        Origin::Node(node, output) => Some((Arc::as_ptr(node).addr(), 0, 0, *output)),
+        Origin::Recorded { frame, record, output } => Some((0, *frame, *record, *output)),
+    }
 }
 
 thread_local! {
@@ -64,9 +78,34 @@ pub(super) fn record(op: Arc<dyn Op>, inputs: &[&Var], outputs: Vec<Tensor>) -> 
 fn source(frame: &mut Frame, v: &Var) -> Source {
     match v.origin {
         Origin::Recorded { frame: id, record, output } if id == frame.id => Source::Made { record, output },
-        _ => {
-            frame.captured.push(v.clone());
-            Source::Captured(frame.captured.len() - 1)
+        _ => Source::Captured(capture(frame, v)),
+    }
+}
+
+/// A variable that is used several times is captured once, so that its gradients meet in the order they do without a checkpoint.
+fn capture(frame: &mut Frame, v: &Var) -> usize {
+    let next = frame.captured.len();
+    let position = match key(&v.origin) {
+        Some(key) => *frame.positions.entry(key).or_insert(next),
+        None => next,
+    };
+    if position == next {
+        frame.captured.push(v.clone());
+    }
+    position
+}
+
+/// Refuses what was made inside a checkpoint that has ended without returning it: there is no way back from it to its inputs.
+pub(super) fn check(op: &str, inputs: &[&Var]) -> Result<()> {
+    let ended = |v: &&&Var| match v.origin {
+        Origin::Recorded { frame, .. } => FRAMES.with_borrow(|(_, frames)| frames.iter().all(|f| f.id != frame)),
+        _ => false,
+    };
+    match inputs.iter().find(ended) {
+        None => Ok(()),
+        Some(v) => {
+            let message = format!("{op}: {:?} was made inside a checkpoint and not returned from it", v.tensor);
+            Err(Error::new(Code::Autograd, message).hint("return it from the checkpointed function"))
         }
     }
 }
@@ -186,25 +225,30 @@ impl Op for Replay {
 impl Replay {
     fn replay_backward(&self, saved: &[Tensor], grads: &mut Grads) -> Result<()> {
         let mut inputs = vec![];
-        for (tensor, capture) in saved.iter().zip(&self.captured) {
+        // Whose gradients are added to what has come from outside already, as they would be without a checkpoint.
+        let mut begun = vec![];
+        for (i, (tensor, capture)) in saved.iter().zip(&self.captured).enumerate() {
+            let sum = if matches!(capture, Capture::Inner) { grads.begun(i) } else { None };
+            begun.push(sum.is_some());
             inputs.push(match capture {
                 Capture::Constant => Var::constant(tensor.clone()),
                 Capture::Leaf(origin) => Var { tensor: tensor.clone(), origin: origin.clone() },
-                Capture::Inner => Var::leaf(tensor.clone(), None)?,
+                Capture::Inner => Var::leaf(tensor.clone(), sum)?,
             });
         }
         let mut made = self.run(&inputs)?;
         let mut roots = vec![];
         for (o, key) in self.outputs.iter().enumerate() {
-            if let Some(gradient) = grads.output(o) {
+            if let Some(gradient) = grads.take(o) {
                 roots.push((made[key].clone(), gradient));
             }
         }
         // Only the graph may hold the intermediates now, so that they go as backward passes them.
         made.clear();
-        backward(&roots)?;
+        walk(roots)?;
         for (i, (input, capture)) in inputs.iter().zip(&self.captured).enumerate() {
             if matches!(capture, Capture::Inner)
+                && !begun[i]
                 && let Some(gradient) = input.grad()
             {
                 grads.give(i, gradient)?;

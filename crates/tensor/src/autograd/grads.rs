@@ -1,11 +1,7 @@
 //! Gradients under way: where those of an operation's outputs are found, and those of its inputs put.
 
 use super::{Meta, Node, Origin};
-use crate::{
-    backend::{Binary, Broadcast},
-    error::Result,
-    tensor::Tensor,
-};
+use crate::{backend::CopyBlock, error::Result, tensor::Tensor};
 use std::{
     collections::{BinaryHeap, HashMap},
     sync::Arc,
@@ -65,6 +61,16 @@ impl<'a> Grads<'a> {
         !matches!(self.node.inputs[i].0, Origin::Constant)
     }
 
+    /// How many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    /// Shape of input `i`.
+    pub fn shape(&self, i: usize) -> &[usize] {
+        &self.node.inputs[i].1.like
+    }
+
     /// The gradient of output `o`; `None` where nothing depends on it.
     pub fn output(&self, o: usize) -> Option<Tensor> {
         self.outputs[o].as_ref().map(|g| g.tensor.clone())
@@ -82,39 +88,41 @@ impl<'a> Grads<'a> {
         Tensor::empty(device, &meta.like, meta.dtype)
     }
 
+    /// Takes the gradient of output `o`, with the right to add to it in place where there is one.
+    pub(super) fn take(&mut self, o: usize) -> Option<Grad> {
+        self.outputs[o].take()
+    }
+
+    /// What has reached input `i` so far, to be added to in place; `None` where nothing has, or where it is a leaf or a constant.
+    pub(super) fn begun(&mut self, i: usize) -> Option<Tensor> {
+        let Origin::Node(node, output) = &self.node.inputs[i].0 else { return None };
+        let grad = self.pending.get_mut(&node.number)?.1[*output].as_mut()?;
+        if !grad.exclusive {
+            *grad = Grad::own(copy(&grad.tensor));
+        }
+        Some(grad.tensor.clone())
+    }
+
     /// Where the kernel that makes input `i`'s gradient should put it; `None` if nobody wants it.
     pub fn sink(&mut self, i: usize) -> Result<Option<Sink>> {
         if !self.needs(i) {
             return Ok(None);
         }
+        if let Some(tensor) = self.begun(i) {
+            return Ok(Some(Sink { tensor, accumulate: true }));
+        }
         let fresh = self.like(i);
-        let slot = slot(&self.node.inputs[i].0, self.pending, self.order);
-        let sink = match slot {
+        match slot(&self.node.inputs[i].0, self.pending, self.order) {
             Slot::Leaf(leaf) => {
                 let mut grad = leaf.grad.lock().unwrap();
-                match &*grad {
-                    Some(tensor) => Sink { tensor: tensor.clone(), accumulate: true },
-                    None => {
-                        *grad = Some(fresh.clone());
-                        Sink { tensor: fresh, accumulate: false }
-                    }
+                if let Some(tensor) = &*grad {
+                    return Ok(Some(Sink { tensor: tensor.clone(), accumulate: true }));
                 }
+                *grad = Some(fresh.clone());
             }
-            Slot::Node(entry) => match entry {
-                Some(grad) if grad.exclusive => Sink { tensor: grad.tensor.clone(), accumulate: true },
-                Some(grad) => {
-                    let (from, to) = (grad.tensor.clone(), fresh.clone());
-                    fresh.device().submit("copy", move |b| b.cast(&from, &to));
-                    *grad = Grad::own(fresh.clone());
-                    Sink { tensor: fresh, accumulate: true }
-                }
-                None => {
-                    *entry = Some(Grad::own(fresh.clone()));
-                    Sink { tensor: fresh, accumulate: false }
-                }
-            },
-        };
-        Ok(Some(sink))
+            Slot::Node(entry) => *entry = Some(Grad::own(fresh.clone())),
+        }
+        Ok(Some(Sink { tensor: fresh, accumulate: false }))
     }
 
     /// Input `i`'s gradient is `tensor`, just made and held by nobody else.
@@ -181,7 +189,13 @@ pub(crate) fn deliver(
     if matches!(origin, Origin::Constant) {
         return Ok(());
     }
-    debug_assert_eq!(grad.tensor.shape, meta.like);
+    assert!(
+        grad.tensor.shape == meta.like && grad.tensor.dtype == meta.dtype,
+        "a gradient is {:?}, but its tensor {:?} {}",
+        grad.tensor,
+        meta.like,
+        meta.dtype
+    );
     match slot(origin, pending, order) {
         Slot::Leaf(leaf) => {
             let mut held = leaf.grad.lock().unwrap();
@@ -217,20 +231,16 @@ fn copy(x: &Tensor) -> Tensor {
 
 /// `sum += x`.
 fn add_into(x: &Tensor, sum: &Tensor) {
-    let (x, y) = (x.clone(), sum.clone());
-    sum.device().submit("add", move |b| {
-        let flat = x.len();
-        let one = x.reshape(&[flat])?;
-        let y = y.reshape(&[flat])?;
-        let strides = vec![1];
-        b.broadcast(&Broadcast {
-            op: Binary::Add,
-            a: one,
-            a_strides: strides.clone(),
-            b: y.clone(),
-            b_strides: strides,
-            y,
-            accumulate: false,
-        })
-    });
+    // In rows, so that a backend can share them out.
+    const ROW: usize = 4096;
+    let whole = x.len() / ROW * ROW;
+    for (start, rows, columns) in [(0, whole / ROW, ROW), (whole, 1, x.len() - whole)] {
+        if rows * columns > 0 {
+            let (src, dst) = (x.clone(), sum.clone());
+            let (src_start, src_stride, dst_start, dst_stride) = (start, columns, start, columns);
+            let d =
+                CopyBlock { src, src_start, src_stride, dst, dst_start, dst_stride, rows, columns, accumulate: true };
+            sum.device().submit("add", move |b| b.copy_block(&d));
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! x and W may be of any float type; the product is taken in `compute` (bf16 accumulates in f32). y is of type `compute`, or of the
 //! residual's type where there is one.
 
-use super::check;
+use super::{arithmetic, check};
 use crate::{
     autograd::{Grads, Op, Saved, Var, apply1},
     backend::{Epilogue, Gemm, Layout, Reduce, Reduction, Unary},
@@ -43,12 +43,14 @@ impl Linear {
         check::float("linear", "the input", x)?;
         check::float("linear", "the weight", w)?;
         if x.shape.is_empty() || w.shape.len() != 2 || w.shape[1] != x.columns() {
-            let message = format!("the input is {:?} but the weight {:?} (expected [N, {}])", x.shape, w.shape, x.columns());
+            let message =
+                format!("the input is {:?} but the weight {:?} (expected [N, {}])", x.shape, w.shape, x.columns());
             return Err(Error::shape("linear", message));
         }
-        if (x.dtype == DType::F64 || w.dtype == DType::F64) && self.compute != DType::F64 {
-            return Err(Error::dtype("linear", format!("float64 operands, but computing in {}", self.compute)));
-        }
+        check::precision(
+            "linear",
+            &[("the type of the product", self.compute), ("the input", x.dtype), ("the weight", w.dtype)],
+        )?;
         if let Some(b) = bias {
             check::shape("linear", "the bias", b, &w.shape[..1])?;
             check::dtype("linear", "the bias", b, check::statistics(self.compute))?;
@@ -56,6 +58,7 @@ impl Linear {
         if let Some(r) = residual {
             check::shape("linear", "the residual", r, &output_shape(x, w))?;
             check::float("linear", "the residual", r)?;
+            check::precision("linear", &[("the type of the product", self.compute), ("the residual", r.dtype)])?;
             if self.gelu {
                 return Err(Error::argument("linear", "a GELU and a residual at once"));
             }
@@ -64,7 +67,8 @@ impl Linear {
     }
 }
 
-fn output_shape(x: &Tensor, w: &Tensor) -> Vec<usize> {
+/// Shape of x with the last axis as long as the rows of `w`.
+pub(super) fn output_shape(x: &Tensor, w: &Tensor) -> Vec<usize> {
     let mut shape = x.shape.clone();
     *shape.last_mut().expect("checked") = w.shape[0];
     shape
@@ -116,7 +120,7 @@ impl Op for Linear {
         let (x, w) = (&saved[0], &saved[1]);
         let mut dy = grads.dy();
         if self.gelu {
-            dy = gelu_backward(&dy, &saved[2]);
+            dy = gelu_backward(&dy, &saved[2])?;
         }
         linear_backward(grads, &dy, x, w, self.compute, [0, 1], self.bias.then_some(2))?;
         if self.residual {
@@ -127,14 +131,8 @@ impl Op for Linear {
 }
 
 /// `dy · gelu'(pre)`.
-fn gelu_backward(dy: &Tensor, pre: &Tensor) -> Tensor {
-    let (dy, pre, slope, y) = (dy.clone(), pre.clone(), pre.empty_like(), dy.empty_like());
-    let out = y.clone();
-    y.device().submit("gelu", move |b| {
-        b.unary(Unary::GeluGrad, &pre, &slope)?;
-        super::multiply_into(b, &dy, &slope, &out)
-    });
-    y
+fn gelu_backward(dy: &Tensor, pre: &Tensor) -> Result<Tensor> {
+    arithmetic::multiply(dy, &arithmetic::unary(Unary::GeluGrad, pre))
 }
 
 /// `dx = dy·W`, `dW = dyᵀ·x`, `db = Σ dy`, each where it is wanted. `inputs` are the numbers of x and W, `bias` that of b.
@@ -194,7 +192,9 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for (bias, residual, gelu) in [(false, false, false), (true, false, false), (true, false, true), (true, true, false)] {
+        for (bias, residual, gelu) in
+            [(false, false, false), (true, false, false), (true, false, true), (true, true, false)]
+        {
             for (m, n, k) in [(1, 1, 1), (5, 3, 7), (17, 33, 9)] {
                 let mut inputs = vec![random(&[m, k], 1), random(&[n, k], 2)];
                 if bias {

@@ -1,16 +1,40 @@
 //! Finite-difference checks in f64, for the tests of every operation.
 
-use crate::{
-    Device, DType, Result, Tensor, Var,
-    autograd::backward,
-    backend::cpu,
+use crate::{Code, DType, Device, Result, Tensor, Var, autograd::backward, backend::cpu};
+use std::{
+    cell::RefCell,
+    sync::{Arc, LazyLock},
 };
-use std::sync::{Arc, LazyLock};
 
-/// The device all tests share.
+thread_local! {
+    static OWN: RefCell<Option<Arc<Device>>> = const { RefCell::new(None) };
+}
+
+/// The device all tests share (within [`fault`], one of its own).
 pub fn cpu() -> Arc<Device> {
     static CPU: LazyLock<Arc<Device>> = LazyLock::new(cpu::device);
-    CPU.clone()
+    OWN.with_borrow(|own| own.clone()).unwrap_or_else(|| CPU.clone())
+}
+
+/// Runs `f` on a device of its own, where its kernel must refuse a value: an argument error that starts with `start` at the next
+/// read. The device must work again after it.
+pub fn fault(start: &str, f: impl FnOnce() -> Result<Var>) {
+    OWN.set(Some(cpu::device()));
+    let y = f().expect("the fault can be seen on the device only").tensor;
+    let error = cpu().read_now(&y).expect_err("the value is not allowed");
+    assert_eq!(error.code, Code::Argument, "{error}");
+    assert!(error.message.starts_with(start), "{error}");
+    assert_eq!(to_f64(&from_f64(&[1], &[3.0])), [3.0]);
+    OWN.set(None);
+}
+
+/// Every element within `bound` of what is expected.
+pub fn close(got: &Tensor, expected: &[f64], bound: f64) {
+    let got = to_f64(got);
+    assert_eq!(got.len(), expected.len());
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!((got - expected).abs() <= bound, "element {i}: {got}, but {expected} is expected");
+    }
 }
 
 /// An f64 tensor of values in [−1, 1) that depend on `seed`.

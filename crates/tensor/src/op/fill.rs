@@ -1,0 +1,30 @@
+//! Sets every element of a tensor, in place and outside the graph. Any type; integers take the value truncated.
+
+use crate::{error::Result, tensor::Tensor};
+
+/// `x = value`.
+pub fn fill_(x: &Tensor, value: f64) -> Result<()> {
+    let x = x.clone();
+    x.device().clone().submit("fill_", move |b| b.fill(&x, value));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        op::testing::{from_f64, from_i32, to_f64},
+    };
+
+    #[test]
+    fn part_of_a_tensor() {
+        let x = from_f64(&[4], &[1.0, 2.0, 3.0, 4.0]);
+        fill_(&x.view(1, &[2]).unwrap(), -0.5).unwrap();
+        assert_eq!(to_f64(&x), [1.0, -0.5, -0.5, 4.0]);
+        let x = from_i32(&[1, 2]);
+        assert_eq!(x.dtype, DType::I32);
+        fill_(&x, 7.0).unwrap();
+        assert_eq!(to_f64(&x), [7.0, 7.0]);
+    }
+}
