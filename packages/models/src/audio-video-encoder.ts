@@ -3,9 +3,10 @@
  * position table each, in the same sequence.
  */
 
-import { Generator, nn, scope, type Tensor } from "@avjepa/core";
+import { nn, scope, type Tensor } from "@avjepa/core";
 import { requireMultiple, requireSizes, requireWidth } from "./check.ts";
 import { cloneModule } from "./clone.ts";
+import { Blank } from "./init.ts";
 import {
   type Embedded,
   embedTokens,
@@ -198,7 +199,7 @@ export class AudioVideoEncoder extends nn.Module {
   clone(options: { frozen?: boolean } = {}): AudioVideoEncoder {
     return cloneModule(
       this,
-      new AudioVideoEncoder({ ...this.#options, generator: new Generator(0) }),
+      new AudioVideoEncoder({ ...this.#options, generator: new Blank() }),
       options,
     );
   }

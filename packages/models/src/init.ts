@@ -8,8 +8,37 @@
  * depth: the published pretraining draws them again after it did.
  */
 
-import { type nn, scope } from "@avjepa/core";
+import { Generator, type nn, scope, type Tensor, zeros } from "@avjepa/core";
 import type { Mlp } from "./vit.ts";
+
+/**
+ * Draws zeros: for models whose weights are loaded at once.
+ *
+ * @example new VideoEncoder({ size: "vit_huge", generator: new Blank() }).loadStateDict(weights);
+ */
+export class Blank extends Generator {
+  constructor() {
+    super(0);
+  }
+
+  override uniform(
+    ...[shape, , , options]: Parameters<Generator["uniform"]>
+  ): Tensor {
+    return zeros(shape, options);
+  }
+
+  override normal(
+    ...[shape, , , options]: Parameters<Generator["normal"]>
+  ): Tensor {
+    return zeros(shape, options);
+  }
+
+  override truncatedNormal(
+    ...[shape, , , , options]: Parameters<Generator["truncatedNormal"]>
+  ): Tensor {
+    return zeros(shape, options);
+  }
+}
 
 /** Divides the weights that write into the residual stream by `√(2·layer)`, layers counted from 1. */
 export function rescaleByDepth(

@@ -15,6 +15,7 @@ import {
   requireWidth,
 } from "./check.ts";
 import { cloneModule } from "./clone.ts";
+import { Blank } from "./init.ts";
 import {
   type Embedded,
   embedTokens,
@@ -278,7 +279,7 @@ export class VideoEncoder extends nn.Module {
   clone(options: { frozen?: boolean } = {}): VideoEncoder {
     return cloneModule(
       this,
-      new VideoEncoder({ ...this.#options, generator: new Generator(0) }),
+      new VideoEncoder({ ...this.#options, generator: new Blank() }),
       options,
     );
   }

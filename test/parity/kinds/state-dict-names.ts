@@ -8,6 +8,7 @@ import {
   AttentiveClassifier,
   AudioVideoEncoder,
   AudioVideoPredictor,
+  Blank,
   VideoEncoder,
   VideoPredictor,
   vitDims,
@@ -64,6 +65,7 @@ function namesOf(
     patch: settings.patch_size,
     uniformPower: settings.uniform_power,
     depth: 1,
+    generator: new Blank(),
   };
   if (kind.includes("classifier"))
     return classifierNames(kind, model, size, expected);
@@ -79,7 +81,12 @@ function namesOf(
     /^mask_tokens(_v)?\./.test(key),
   ).length;
   const Predictor = audible ? AudioVideoPredictor : VideoPredictor;
-  using predictor = new Predictor(encoder, { dim: 384, depth: 1, maskTokens });
+  using predictor = new Predictor(encoder, {
+    dim: 384,
+    depth: 1,
+    maskTokens,
+    generator: options.generator,
+  });
   return repeated(predictor, 12);
 }
 
@@ -105,6 +112,7 @@ function classifierNames(
     classes,
     depth,
     projection,
+    generator: new Blank(),
   });
   return repeated(classifier, 0);
 }
