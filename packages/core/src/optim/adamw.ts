@@ -16,6 +16,8 @@ export interface AdamWOptions {
   betas?: readonly [number, number];
   /** Default 1e-8. */
   eps?: number;
+  /** Names that are not decayed, besides biases and vectors. */
+  noDecay?: (name: string) => boolean;
 }
 
 /** One step's settings. */
@@ -55,9 +57,11 @@ export class AdamW {
     this.#modules = modules;
     this.#betas = options.betas ?? [0.9, 0.999];
     this.#eps = options.eps ?? 1e-8;
+    const { noDecay = () => false } = options;
+    const decays = (name: string, p: Parameter) => isDecayed(name, p) && !noDecay(name);
     this.#slabs = [true, false].flatMap((decayed) =>
       modules.flatMap((module, i) =>
-        flatten(learned(module).filter(([name, p]) => isDecayed(name, p) === decayed)).map((chunk) => {
+        flatten(learned(module).filter(([name, p]) => decays(name, p) === decayed)).map((chunk) => {
           const { device, dtype } = chunk.data;
           const state = () => keep(zeros([chunk.length], { device, dtype }));
           return { module: i, decayed, chunk, grad: attachGradients(chunk), m: state(), v: state() };

@@ -61,6 +61,11 @@ export const optimizationSchema = section({
     "Clip only from the first epoch after the warm-up's last, as published.",
     "false; true with meta.compat: reference",
   ),
+  decay_mask_tokens: optional(
+    bool(),
+    true,
+    "Weight decay on the mask tokens, as published; false leaves them out.",
+  ),
   grad_accum: optional(
     orNull(int({ min: 1 })),
     null,

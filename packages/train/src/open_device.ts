@@ -1,0 +1,21 @@
+/** The device a run is on, from `--devices` and `--ranks`. */
+
+import { AvjepaError, setDefaultDevice } from "@avjepa/core";
+
+/**
+ * Opens it. This build has one backend, the CPU, and one process a run.
+ *
+ * @throws AvjepaError AVJ_DEVICE naming what is not there.
+ */
+export function openDevice(devices: readonly string[], ranks = 1): string {
+  const processes = Math.max(ranks, devices.length);
+  if (processes > 1)
+    throw new AvjepaError(
+      "AVJ_DEVICE",
+      `${processes} processes were asked for, but this build runs one`,
+      { hint: "leave --ranks out, and name one device: --devices cpu" },
+    );
+  const [device = "cpu"] = devices;
+  setDefaultDevice(device);
+  return device;
+}

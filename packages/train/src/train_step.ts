@@ -1,0 +1,218 @@
+/**
+ * One optimizer step: forward and backward over its batches, then clipping,
+ * AdamW and the target's moving average. The device runs it all before the one
+ * `await` at the end.
+ */
+
+import {
+  type Generator,
+  type Tensor,
+  autocast,
+  concat,
+  keep,
+  noGrad,
+  type optim,
+  scope,
+} from "@avjepa/core";
+import {
+  type JepaLossTerms,
+  type PackedIndices,
+  type Tokens,
+  countTargets,
+  jepaLossTerms,
+} from "@avjepa/models";
+
+import type { Collective } from "./collective.ts";
+import type { ResolvedPretrainConfig } from "./config/index.ts";
+import { sampleRows } from "./health.ts";
+import type { Models } from "./models.ts";
+
+/** A batch on its way to the device. */
+export interface TrainBatch {
+  /** Uploads picture and sound: see EncoderInput. */
+  upload(device: string): { video?: Tensor; audio?: Tensor };
+  /** Tokens that are really there. */
+  present: PackedIndices;
+  context: PackedIndices;
+  targets: PackedIndices;
+}
+
+/** What the schedules say of a step. */
+export interface StepSettings {
+  /** From 1. */
+  step: number;
+  lr: number;
+  wd: number;
+  momentum: number;
+  /** Largest norm of each model's gradient; null: no limit. */
+  clip: number | null;
+  /** Whether to bring back features of some tokens, for their health. */
+  sampleFeatures: boolean;
+}
+
+/** What a step came to: means over its batches and over all processes. */
+export interface StepResult {
+  loss: number;
+  jepa: number;
+  reg: number;
+  /** By modality; undefined where no target was of it. */
+  video?: number;
+  audio?: number;
+  gradNormEncoder: number;
+  gradNormPredictor: number;
+  /** The target's features of some tokens, `[n, D]`, by modality; to be disposed. */
+  features: { video?: Tensor; audio?: Tensor };
+}
+
+/** What steps are made with. */
+export interface Trainer {
+  config: ResolvedPretrainConfig;
+  device: string;
+  models: Models;
+  adamw: optim.AdamW;
+  collective: Collective;
+  /** Draws the noise of `use_mask_tokens: false`. */
+  noise: (step: number, batch: number) => Generator;
+}
+
+/** Takes one step over this rank's batches, `optimization.grad_accum` of them. */
+export async function trainStep(
+  trainer: Trainer,
+  batches: readonly TrainBatch[],
+  settings: StepSettings,
+): Promise<StepResult> {
+  const { adamw, models } = trainer;
+  const counts = await countAll(trainer, batches);
+  const features: StepResult["features"] = {};
+  const present: Term[][] = [];
+  const report = scope(() => {
+    const terms = batches.map((batch, i) => {
+      const sampled = settings.sampleFeatures && i === 0 ? features : null;
+      const { loss, ...others } = forwardBackward(trainer, batch, counts, {
+        step: settings.step,
+        batch: i,
+        of: batches.length,
+        features: sampled,
+      });
+      const found = Object.entries({ loss, ...others }).filter(([, t]) => t);
+      present.push(found.map(([name]) => name as Term));
+      return concat(found.map(([, t]) => (t as Tensor).reshape(1)));
+    });
+    const norms = adamw.step({
+      lr: settings.lr,
+      wd: settings.wd,
+      clip: settings.clip,
+      ema: { target: models.target, momentum: settings.momentum },
+    });
+    return concat([...terms, ...norms]);
+  });
+  const values = Array.from(await report.toNumbers());
+  report.dispose();
+  const [gradNormEncoder = 0, gradNormPredictor = 0] = values.splice(-2);
+  const means = await combine(trainer, present, values);
+  return { ...means, gradNormEncoder, gradNormPredictor, features };
+}
+
+type Term = keyof JepaLossTerms;
+
+/** Sequences with targets of each mask, over all batches and processes. */
+async function countAll(
+  { config, collective }: Trainer,
+  batches: readonly TrainBatch[],
+): Promise<number[]> {
+  const weight = config.loss.modality_weight;
+  const own = batches.map((batch) => countTargets(batch.targets, weight));
+  const sums = config.mask.map((_, k) =>
+    own.reduce((sum, counts) => sum + (counts[k] ?? 0), 0),
+  );
+  return collective.sum(sums);
+}
+
+function forwardBackward(
+  trainer: Trainer,
+  batch: TrainBatch,
+  counts: readonly number[],
+  place: {
+    step: number;
+    batch: number;
+    of: number;
+    features: StepResult["features"] | null;
+  },
+): JepaLossTerms {
+  const { config, device, models } = trainer;
+  const { encoder, predictor, target } = models;
+  return scope(() => {
+    const input = batch.upload(device);
+    const terms = autocast(computeType(config), () => {
+      const h = noGrad(() =>
+        target.forward({ ...input, present: batch.present }),
+      );
+      if (place.features) sampleInto(place.features, h);
+      const context = encoder.forward(input, batch.context);
+      const generator = trainer.noise(place.step, place.batch);
+      const noise = config.model.use_mask_tokens
+        ? {}
+        : { noise: { targets: h, generator } };
+      const z = predictor.forward(context, batch.targets, noise);
+      return jepaLossTerms(z, h, {
+        p: config.loss.loss_exp,
+        regCoeff: config.loss.reg_coeff / place.of,
+        modalityWeight: config.loss.modality_weight,
+        counts,
+      });
+    });
+    terms.loss.backward();
+    return terms;
+  });
+}
+
+/** The type that products are computed in. */
+function computeType({
+  meta,
+}: ResolvedPretrainConfig): "float32" | "bfloat16" {
+  return meta.dtype === "bfloat16" ? "bfloat16" : "float32";
+}
+
+/** Keeps some tokens' features of each modality. */
+function sampleInto(features: StepResult["features"], h: Tokens): void {
+  for (const modality of ["video", "audio"] as const) {
+    const sampled = sampleRows(h, modality);
+    if (sampled) features[modality] = keep(sampled);
+  }
+}
+
+/**
+ * Batches' terms into the step's. The JEPA loss is divided by the whole step's
+ * counts already and is summed; the others are means of batches.
+ */
+async function combine(
+  { collective, config }: Trainer,
+  present: readonly Term[][],
+  values: readonly number[],
+): Promise<Omit<StepResult, "gradNormEncoder" | "gradNormPredictor" | "features">> {
+  const names = ["jepa", "reg", "video", "audio"] as const;
+  const sums = names.map(() => 0);
+  const numbers = names.map(() => 0);
+  let at = 0;
+  for (const terms of present) {
+    for (const term of terms) {
+      const value = values[at++] ?? Number.NaN;
+      const i = names.indexOf(term as (typeof names)[number]);
+      if (i < 0) continue;
+      sums[i] = (sums[i] ?? 0) + value;
+      numbers[i] = (numbers[i] ?? 0) + 1;
+    }
+  }
+  const all = await collective.sum([...sums, ...numbers]);
+  const [jepa = 0] = all;
+  const mean = (i: number) => (all[i] ?? 0) / (all[names.length + i] ?? 0);
+  const reg = mean(1);
+  const [video, audio] = [mean(2), mean(3)];
+  return {
+    loss: jepa + config.loss.reg_coeff * reg,
+    jepa,
+    reg,
+    ...(all[names.length + 2] ? { video } : {}),
+    ...(all[names.length + 3] ? { audio } : {}),
+  };
+}
