@@ -20,7 +20,7 @@ use grads::Grad;
 use std::{
     cell::RefCell,
     collections::{BinaryHeap, HashMap},
-    fmt::Debug,
+    fmt::{self, Debug},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -166,6 +166,12 @@ impl Var {
             }
             _ => Err(Error::new(Code::Autograd, "only a tensor made with requiresGrad keeps a gradient")),
         }
+    }
+}
+
+impl Debug for Var {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tensor.fmt(f)
     }
 }
 
