@@ -29,7 +29,12 @@ export type { Collective } from "./collective.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";
 export type { Models } from "./models.ts";
 export { trainStep } from "./train_step.ts";
-export type { StepResult, StepSettings, TrainBatch, Trainer } from "./train_step.ts";
+export type {
+  StepResult,
+  StepSettings,
+  TrainBatch,
+  Trainer,
+} from "./train_step.ts";
 export { initialiseFrom, restoreRun, saveRun } from "./state.ts";
 export type { Cursor } from "./state.ts";
 export { measureHealth } from "./health.ts";
@@ -37,3 +42,16 @@ export { featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";
 export { planSteps, requireFinite } from "./run.ts";
 export type { RunPlan } from "./run.ts";
+export { formatFlop, formatPlan, planRun } from "./plan.ts";
+export type { Plan, PlanFacts } from "./plan.ts";
+export { stepFlops, totalFlops, wholeClip } from "./plan/flops.ts";
+export type { Flops } from "./plan/flops.ts";
+export { meanMaskLengths } from "./plan/lengths.ts";
+export type { Length, MaskLength } from "./plan/lengths.ts";
+export type { MemoryPlan } from "./plan/memory.ts";
+export {
+  encoderParameters,
+  modelShape,
+  predictorParameters,
+} from "./plan/shape.ts";
+export type { ModelShape } from "./plan/shape.ts";

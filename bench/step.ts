@@ -1,0 +1,171 @@
+/** Times whole training steps on noise: forward, backward, clipping, AdamW, moving average. */
+
+import { describeDevice, Generator, optim } from "@avjepa/core";
+import {
+  audioGrid,
+  buildModels,
+  loadPretrainConfig,
+  type MaskLength,
+  modelShape,
+  openDevice,
+  type ResolvedPretrainConfig,
+  single,
+  stepFlops,
+  totalFlops,
+  trainStep,
+  type Trainer,
+} from "@avjepa/train";
+import { join } from "node:path";
+import {
+  peakResidentBytes,
+  resetPeak,
+  residentBytes,
+} from "./process_memory.ts";
+import { syntheticBatch } from "./synthetic_batch.ts";
+import { measure, median } from "./timing.ts";
+
+/** What is measured. */
+export interface StepOptions {
+  app: "vjepa" | "avjepa";
+  model: string;
+  /** Clips a step. */
+  batch: number;
+  dtype: string;
+  /** Steps that count. */
+  steps: number;
+  /** Steps before them. */
+  warmup: number;
+  checkpointing: boolean;
+  devices: readonly string[];
+}
+
+/** One line of `bench step --json`. */
+export interface StepReport {
+  median_s: number;
+  min_s: number;
+  samples_per_s: number;
+  /** By the algorithm: see plan/flops.ts. */
+  flops_per_step: number;
+  /** Billions of these a second. */
+  gflops: number;
+  peak_rss_bytes: number;
+  /** The process with the addon loaded, before there is a model. */
+  idle_rss_bytes: number;
+  device: string;
+  threads: number;
+}
+
+/**
+ * Tokens of a clip under V-JEPA's two masks: the means over batches of 24 of
+ * its published lists, at 16 × 224 × 224. The sound's are those of 4 × 6 blocks
+ * on 8 × 12 tokens.
+ */
+const maskLengths: readonly MaskLength[] = [
+  { context: { video: 370, audio: 23 }, target: { video: 755, audio: 73 } },
+  { context: { video: 113, audio: 57 }, target: { video: 1093, audio: 39 } },
+];
+
+/** Measures steps through the code that training runs. */
+export async function benchStep(options: StepOptions): Promise<StepReport> {
+  const device = openDevice(options.devices);
+  const threads = Number(
+    /(\d+) threads?/.exec(describeDevice(device))?.[1] ?? 1,
+  );
+  Bun.gc(true);
+  const idle = residentBytes();
+  resetPeak();
+  const config = stepConfig(options);
+  const { trainer, settings } = makeTrainer(config, device);
+  const masks = maskLengths.map((mask) => audible(mask, options.app));
+  const batch = makeBatch(config, masks);
+  let step = 0;
+  const seconds = await measure(
+    () => trainStep(trainer, [batch], { ...settings, step: ++step }),
+    { times: options.steps, warmUp: options.warmup },
+  );
+  const flops = totalFlops(stepFlops(modelShape(config), masks, options.batch));
+  const middle = median(seconds);
+  return {
+    median_s: middle,
+    min_s: Math.min(...seconds),
+    samples_per_s: options.batch / middle,
+    flops_per_step: flops,
+    gflops: flops / middle / 1e9,
+    peak_rss_bytes: peakResidentBytes(),
+    idle_rss_bytes: idle,
+    device,
+    threads,
+  };
+}
+
+/** The shipped configuration of the app, at another size. */
+function stepConfig(options: StepOptions): ResolvedPretrainConfig {
+  const file = { vjepa: "vitl16.yaml", avjepa: "av-vitt16.yaml" }[options.app];
+  const path = join(import.meta.dir, "..", "configs", "pretrain", file);
+  const checkpointing = options.checkpointing ? "block" : "none";
+  return loadPretrainConfig(path, {
+    set: [
+      "data.datasets=[noise.csv]",
+      `data.batch_size=${options.batch}`,
+      `model.model_name=${options.model}`,
+      `meta.dtype=${options.dtype}`,
+      `optimization.activation_checkpointing=${checkpointing}`,
+      // 8 × 12 tokens of sound.
+      ...(options.app === "avjepa" ? ["data.audio.duration=1.92"] : []),
+    ],
+  }).config;
+}
+
+function audible(mask: MaskLength, app: StepOptions["app"]): MaskLength {
+  if (app === "avjepa") return mask;
+  const { context, target } = mask;
+  return { context: { ...context, audio: 0 }, target: { ...target, audio: 0 } };
+}
+
+function makeTrainer(config: ResolvedPretrainConfig, device: string) {
+  const { betas, eps, lr, weight_decay, ema, clip_grad } = config.optimization;
+  const models = buildModels(config, device);
+  const adamw = new optim.AdamW([models.encoder, models.predictor], {
+    betas,
+    eps,
+  });
+  const trainer: Trainer = {
+    config,
+    device,
+    models,
+    adamw,
+    collective: single,
+    noise: (step) => new Generator(step),
+  };
+  const settings = {
+    lr,
+    wd: weight_decay,
+    momentum: ema[0],
+    clip: clip_grad,
+    sampleFeatures: false,
+  };
+  return { trainer, settings };
+}
+
+function makeBatch(
+  config: ResolvedPretrainConfig,
+  masks: readonly MaskLength[],
+) {
+  const { data } = config;
+  const { video, audio } = modelShape(config);
+  const grid = audioGrid(config);
+  return syntheticBatch(
+    data.batch_size,
+    {
+      frames: data.num_frames,
+      crop: data.crop_size,
+      videoTokens: video.tokens,
+      audio: audio && {
+        mel: grid.rows * grid.patch,
+        frames: grid.cols * grid.patch,
+        tokens: audio.tokens,
+      },
+    },
+    masks,
+  );
+}
