@@ -1,0 +1,119 @@
+/** Measures: bun run bench step|kernels|loader */
+
+import { AvjepaError } from "@avjepa/core/error";
+import { formatBytes, formatFlop, modelNames, openDevice } from "@avjepa/train";
+import { Option } from "commander";
+import { benchKernels, type KernelRow } from "../bench/kernels.ts";
+import { benchStep, type StepOptions, type StepReport } from "../bench/step.ts";
+import { makeCommand, runCommand, wholeNumber } from "./lib/cli.ts";
+
+const command = makeCommand({
+  name: "bench",
+  summary:
+    "Measure whole training steps on noise, single kernels, or how fast clips are loaded.",
+  common: ["devices", "json"],
+  examples: [
+    "bun run bench step --model vit_tiny --batch 2 --dtype float32 --steps 5 --json",
+    "bun run bench step --app avjepa --dtype bfloat16",
+    "bun run bench kernels",
+    "bun run bench loader clips.csv",
+  ],
+})
+  .argument("<step|kernels|loader>", "what to measure")
+  .argument("[INDEX]", "an index of clips, for loader")
+  .addOption(
+    new Option("--app <app>", "step: video only, or with sound")
+      .choices(["vjepa", "avjepa"])
+      .default("vjepa"),
+  )
+  .addOption(
+    new Option("--model <size>", "step: the encoder's size")
+      .choices([...modelNames])
+      .default("vit_tiny"),
+  )
+  .option("--batch <n>", "step, loader: clips at a time", wholeNumber(1), 2)
+  .addOption(
+    new Option("--dtype <type>", "step: type of the products")
+      .choices(["float32", "bfloat16"])
+      .default("float32"),
+  )
+  .option(
+    "--steps <n>",
+    "step: steps that count; loader: batches",
+    wholeNumber(1),
+    5,
+  )
+  .option("--warmup <n>", "step: steps before them", wholeNumber(0), 1)
+  .option(
+    "--checkpointing",
+    "step: recompute blocks in the backward pass",
+    false,
+  );
+
+await runCommand<StepOptions>(command, async (options) => {
+  const [what, index] = command.args;
+  switch (what) {
+    case "step": {
+      const report = await benchStep(options);
+      if (!options.json) console.log(formatStep(report, options));
+      return { result: report };
+    }
+    case "kernels":
+      return { result: await kernels(options.devices, options.json) };
+    default:
+      throw new AvjepaError(
+        "AVJ_USAGE",
+        `bench ${what}: there is no such measurement`,
+        {
+          hint: "step, kernels or loader",
+        },
+      );
+  }
+});
+
+function formatStep(report: StepReport, options: StepOptions): string {
+  const { app, model, batch, dtype } = options;
+  const above = report.peak_rss_bytes - report.idle_rss_bytes;
+  return [
+    `${app} ${model} ${dtype}, ${batch} clips a step, ${report.device} with ${report.threads} threads`,
+    `step    ${report.median_s.toFixed(3)} s median, ${report.min_s.toFixed(3)} s at best, ${report.samples_per_s.toPrecision(3)} clips/s`,
+    `compute ${formatFlop(report.flops_per_step)} a step, ${report.gflops.toFixed(0)} GFLOP/s`,
+    `memory  ${formatBytes(report.peak_rss_bytes)} at most, ${formatBytes(above)} above the idle process`,
+  ].join("\n");
+}
+
+/** Prints rows as they come, as text or JSON; the last row of JSON is the command's last line. */
+async function kernels(
+  devices: readonly string[],
+  json: boolean,
+): Promise<KernelRow | undefined> {
+  let last: KernelRow | undefined;
+  await benchKernels(openDevice(devices), (row) => {
+    if (!json) console.log(formatKernel(row));
+    else if (last) console.log(JSON.stringify(last));
+    last = row;
+  });
+  return last;
+}
+
+function formatKernel({
+  kernel,
+  shape,
+  dtype,
+  seconds,
+  gflops,
+  gbytes_s,
+}: KernelRow): string {
+  const speed = [
+    ...(gflops === undefined ? [] : [`${gflops.toFixed(0)} GFLOP/s`]),
+    ...(gbytes_s === undefined ? [] : [`${gbytes_s.toFixed(1)} GB/s`]),
+  ];
+  const micro = `${(1e6 * seconds).toFixed(seconds < 1e-5 ? 2 : 0)} µs`;
+  const columns = [
+    kernel.padEnd(22),
+    dtype.padEnd(8),
+    shape.padStart(18),
+    micro.padStart(12),
+  ];
+  return [...columns, ...speed].join("  ");
+}
