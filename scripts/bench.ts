@@ -4,6 +4,7 @@ import { AvjepaError } from "@avjepa/core/error";
 import { formatBytes, formatFlop, modelNames, openDevice } from "@avjepa/train";
 import { Option } from "commander";
 import { benchKernels, type KernelRow } from "../bench/kernels.ts";
+import { benchLoader, type LoaderReport } from "../bench/loader.ts";
 import { benchStep, type StepOptions, type StepReport } from "../bench/step.ts";
 import { makeCommand, runCommand, wholeNumber } from "./lib/cli.ts";
 
@@ -60,6 +61,11 @@ await runCommand<StepOptions>(command, async (options) => {
     }
     case "kernels":
       return { result: await kernels(options.devices, options.json) };
+    case "loader": {
+      const report = await loader(index, options);
+      if (!options.json) console.log(formatLoader(report));
+      return { result: report };
+    }
     default:
       throw new AvjepaError(
         "AVJ_USAGE",
@@ -116,4 +122,29 @@ function formatKernel({
     micro.padStart(12),
   ];
   return [...columns, ...speed].join("  ");
+}
+
+async function loader(
+  index: string | undefined,
+  options: StepOptions,
+): Promise<LoaderReport> {
+  if (index === undefined)
+    throw new AvjepaError("AVJ_USAGE", "bench loader: INDEX is missing", {
+      hint: "for example: bun run bench loader clips.csv; `bun run index DIR -o clips.csv` makes one",
+    });
+  return benchLoader({ index, batch: options.batch, batches: options.steps });
+}
+
+function formatLoader({
+  clips_per_s,
+  clips,
+  seconds,
+  workers,
+  bad_files,
+}: LoaderReport): string {
+  const bad =
+    bad_files === 0
+      ? ""
+      : `; ${bad_files} files cannot be read: bun run doctor says why`;
+  return `${clips_per_s.toPrecision(3)} clips/s: ${clips} clips of 16 × 224 × 224 in ${seconds.toFixed(1)} s by ${workers} threads${bad}`;
 }
