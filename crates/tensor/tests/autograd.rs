@@ -49,6 +49,13 @@ fn shared_gradients_are_not_written() {
     backward(&y).unwrap();
     assert_eq!((grad(&x), grad(&z)), (vec![-(3.0 - 7.0)], vec![-(1.0 - 5.0)]));
 
+    // The sum is the last to be made and so the first to give: to four variables, of which two are then added to.
+    let (x, z) = (number(5.0), number(7.0));
+    let (a, b) = (neg(&x), neg(&z));
+    let product = mul(&a, &b);
+    backward(&add(&product, &add(&a, &b))).unwrap();
+    assert_eq!((grad(&x), grad(&z)), (vec![6.0], vec![4.0]));
+
     let x = number(2.0);
     let h = neg(&x);
     let doubled = add(&h, &h);
@@ -123,7 +130,7 @@ fn gradients_land_in_the_given_memory() {
     backward(&mul(&a, &b)).unwrap();
     assert_eq!(values(&chunk), [102.0, 102.0, 102.0, 100.0, 102.0, 102.0, 102.0, 100.0]);
     let wrong = Var::leaf(Tensor::zeros(&device, &[3], DType::F64), Some(chunk.view(0, &[4]).unwrap()));
-    assert_eq!(wrong.err().expect("four into three").code, Code::Shape);
+    assert_eq!(wrong.expect_err("four into three").code, Code::Shape);
     assert_eq!(a.set_grad(Some(chunk.clone())).expect_err("eight into three").code, Code::Shape);
 }
 
@@ -159,7 +166,7 @@ fn chains_of_any_length() {
 #[test]
 fn refusals() {
     let device = shared();
-    let error = Var::leaf(indices(&device, &[1, 2]), None).err().expect("integers");
+    let error = Var::leaf(indices(&device, &[1, 2]), None).expect_err("integers");
     assert_eq!(error.message, "requiresGrad: a int32 tensor cannot have a gradient");
     let constant = number(1.0).detach();
     assert_eq!(backward(&constant).expect_err("constant").code, Code::Autograd);
@@ -171,7 +178,7 @@ fn refusals() {
     assert_eq!(error.code, Code::Shape);
 
     let elsewhere = Var::constant(Tensor::zeros(&cpu::device(), &[1], DType::F64));
-    let error = op::binary(&x, &elsewhere, Binary::Add).err().expect("two devices");
+    let error = op::binary(&x, &elsewhere, Binary::Add).expect_err("two devices");
     assert_eq!(error.message, "add: its tensors lie on two devices, cpu and cpu");
 }
 

@@ -178,7 +178,7 @@ fn what_cannot_work_is_refused() {
     })
     .unwrap();
     let kept = kept.unwrap();
-    let error = add(&y, &kept).err().expect("no record");
+    let error = add(&y, &kept).expect_err("no record");
     assert_eq!((error.code, error.message.starts_with("add: ")), (Code::Autograd, true), "{error}");
     assert_eq!(backward(&kept).expect_err("no record").code, Code::Autograd);
     // Its numbers are still good.
@@ -190,7 +190,7 @@ fn what_cannot_work_is_refused() {
         backward(&y)?;
         Ok(y)
     });
-    assert_eq!(error.err().expect("backward inside").code, Code::Autograd);
+    assert_eq!(error.expect_err("backward inside").code, Code::Autograd);
     assert_eq!(end_checkpoint(None).expect_err("not begun").code, Code::Autograd);
 
     // A function that fails leaves nothing behind.

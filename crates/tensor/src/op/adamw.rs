@@ -101,7 +101,7 @@ mod tests {
             let mut d = chunk(n, DType::F64);
             let [p, g, m, v, ema] = [&d.param, &d.grad, &d.m, &d.v, d.ema.as_ref().unwrap()].map(to_f64);
             d.zero_grad = zero_grad;
-            d.clip = clip.map(|limit| (norm(&[d.grad.clone()]).unwrap(), limit));
+            d.clip = clip.map(|limit| (norm(std::slice::from_ref(&d.grad)).unwrap(), limit));
             let length = g.iter().map(|g| g * g).sum::<f64>().sqrt();
             let factor = clip.map_or(1.0, |limit: f64| (limit / (length + 1e-6)).min(1.0));
             adamw(d.clone()).unwrap();

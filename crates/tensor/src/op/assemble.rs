@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn refusals() {
         let zeros = |shape: &[usize]| Var::constant(Tensor::zeros(&cpu(), shape, DType::F32));
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let rows = from_i32(&[0]);
         assert_eq!(
             message(assemble(&[&zeros(&[2, 3]), &zeros(&[2, 4])], &rows, None, DType::F32)),

@@ -201,7 +201,7 @@ mod tests {
     fn refusals() {
         let device = cpu();
         let zeros = |shape: &[usize]| Var::constant(Tensor::zeros(&device, shape, DType::F32));
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let offsets = from_i32(&[0, 2]);
         assert_eq!(
             message(attention(&zeros(&[2, 8]), &offsets, 2, None)),

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn refusals() {
         let v = |shape: &[usize], dtype| Var::constant(Tensor::zeros(&cpu(), shape, dtype));
-        let message = |a: &Var, b: &Var, op| binary(a, b, op).err().expect("not allowed").message;
+        let message = |a: &Var, b: &Var, op| binary(a, b, op).expect_err("not allowed").message;
         let x = v(&[2, 3], DType::F32);
         assert_eq!(message(&x, &v(&[2], DType::F32), Binary::Add), "add: [2, 3] and [2] do not broadcast");
         assert_eq!(

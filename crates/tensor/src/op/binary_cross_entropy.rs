@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = Var::constant(Tensor::zeros(&cpu(), &[2, 3], DType::BF16));
         assert_eq!(
             message(binary_cross_entropy(&x, &Tensor::zeros(&cpu(), &[3, 2], DType::F32))),

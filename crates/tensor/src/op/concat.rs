@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn refusals() {
         let v = |shape: &[usize]| Var::constant(random(shape, 1));
-        let message = |xs: &[&Var], axis| concat(xs, axis).err().expect("it does not fit").message;
+        let message = |xs: &[&Var], axis| concat(xs, axis).expect_err("it does not fit").message;
         assert_eq!(message(&[], 0), "concat: there is nothing to join");
         assert_eq!(message(&[&v(&[2, 3]), &v(&[3, 3])], 1), "concat: [2, 3] and [3, 3] differ in more than axis 1");
         assert_eq!(message(&[&v(&[2, 3]), &v(&[2])], 0), "concat: [2, 3] and [2] differ in more than axis 0");

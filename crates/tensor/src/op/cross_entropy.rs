@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = || Var::constant(random(&[2, 3], 1));
         assert_eq!(
             message(cross_entropy(&x(), &from_i32(&[1]), 0.0)),

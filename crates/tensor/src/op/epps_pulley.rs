@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = Var::constant(random(&[2, 3], 1));
         assert_eq!(message(epps_pulley(&x, &[1.0], &[])), "eppsPulley: 1 knots, but 0 weights");
         assert_eq!(message(epps_pulley(&x, &[f64::NAN], &[1.0])), "eppsPulley: a knot is NaN");

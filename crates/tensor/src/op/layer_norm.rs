@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn refusals() {
         let zeros = |shape: &[usize], dtype| Var::constant(Tensor::zeros(&cpu(), shape, dtype));
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = zeros(&[2, 3], DType::F32);
         assert_eq!(
             message(layer_norm(&x, Some(&zeros(&[4], DType::F32)), None, 1e-6, DType::F32)),

@@ -216,7 +216,7 @@ mod tests {
         let device = cpu();
         let x = Var::constant(Tensor::zeros(&device, &[2, 3], DType::F32));
         let w = Var::constant(Tensor::zeros(&device, &[4, 5], DType::F32));
-        let error = linear(&x, &w, None, None, false, DType::F32).err().expect("3 is not 5");
+        let error = linear(&x, &w, None, None, false, DType::F32).expect_err("3 is not 5");
         assert_eq!(error.message, "linear: the input is [2, 3] but the weight [4, 5] (expected [N, 3])");
     }
 }

@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn refusals() {
         let zeros = |shape: &[usize]| Var::constant(Tensor::zeros(&cpu(), shape, DType::F32));
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let rows = from_i32(&[0, 0]);
         let z = zeros(&[2, 3]);
         assert_eq!(

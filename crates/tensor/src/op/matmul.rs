@@ -160,12 +160,12 @@ mod tests {
     fn refusals() {
         let v = |shape: &[usize]| Var::constant(random(shape, 1));
         let message =
-            |a: &[usize], b: &[usize], t| matmul(&v(a), &v(b), t, DType::F64).err().expect("no product").message;
+            |a: &[usize], b: &[usize], t| matmul(&v(a), &v(b), t, DType::F64).expect_err("no product").message;
         assert_eq!(message(&[2, 3], &[4, 5], false), "matmul: [2, 3] and [4, 5] have no product");
         assert_eq!(message(&[2, 3], &[3, 5], true), "matmul: [2, 3] and [3, 5] transposed have no product");
         assert_eq!(message(&[2, 2, 3], &[3, 3, 5], false), "matmul: [2, 2, 3] and [3, 3, 5] have no product");
         assert_eq!(message(&[3], &[3, 5], false), "matmul: [3] and [3, 5] have no product");
-        let error = matmul(&v(&[2, 3]), &v(&[3, 2]), false, DType::F32).err().expect("float64");
+        let error = matmul(&v(&[2, 3]), &v(&[3, 2]), false, DType::F32).expect_err("float64");
         assert_eq!(error.message, "matmul: the first matrix is float64 but the type of the product is float32");
     }
 }

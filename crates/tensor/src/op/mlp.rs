@@ -251,7 +251,7 @@ mod tests {
         let device = cpu();
         let zeros = |shape: &[usize]| Var::constant(Tensor::zeros(&device, shape, DType::F32));
         let x = zeros(&[2, 3]);
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         assert_eq!(
             message(mlp(&x, &zeros(&[4, 5]), None, &zeros(&[3, 4]), None, None, DType::F32)),
             "mlp: the input is [2, 3] but the first weight [4, 5] (expected [H, 3])"

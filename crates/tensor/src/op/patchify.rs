@@ -174,17 +174,17 @@ mod tests {
     #[test]
     fn gradients() {
         let x = random(&[2, 2, 3, 5, 4], 1);
-        gradient_check(&[x.clone()], |v| patchify(&v[0], [2, 2, 3], None, &[], &[], DType::F64));
+        gradient_check(std::slice::from_ref(&x), |v| patchify(&v[0], [2, 2, 3], None, &[], &[], DType::F64));
         for rows in [vec![3, 0], vec![1, 1, 2, 1], vec![]] {
             let rows = from_i32(&rows);
-            gradient_check(&[x.clone()], |v| patchify(&v[0], [2, 2, 3], Some(&rows), &[], &[], DType::F64));
+            gradient_check(std::slice::from_ref(&x), |v| patchify(&v[0], [2, 2, 3], Some(&rows), &[], &[], DType::F64));
         }
         gradient_check(&[random(&[1, 1, 1, 1], 2)], |v| patchify(&v[0], [1, 1, 1], None, &[], &[], DType::F64));
     }
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = pixels(&[1, 2, 4, 4, 3]);
         assert_eq!(
             message(patchify(&x, [4, 2, 2], None, &[], &[], DType::F32)),

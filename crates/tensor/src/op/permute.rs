@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn refusals() {
         let x = Var::constant(random(&[2, 3], 1));
-        let message = |axes: &[i64]| permute(&x, axes).err().expect("it does not fit").message;
+        let message = |axes: &[i64]| permute(&x, axes).expect_err("it does not fit").message;
         assert_eq!(message(&[0, 0]), "permute: [0, 0] does not name every axis of [2, 3] once");
         assert_eq!(message(&[0]), "permute: [0] does not name every axis of [2, 3] once");
         assert_eq!(message(&[0, 2]), "permute: there is no axis 2 in [2, 3]");

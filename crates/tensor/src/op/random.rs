@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |dtype, d| random(&cpu(), &[2], dtype, d, 0, 0).err().expect("not allowed").message;
+        let message = |dtype, d| random(&cpu(), &[2], dtype, d, 0, 0).expect_err("not allowed").message;
         let normal = |std| Distribution::Normal { mean: 0.0, std };
         assert_eq!(message(DType::I32, normal(1.0)), "random: it does not make int32");
         assert_eq!(message(DType::F32, normal(-1.0)), "random: Normal { mean: 0.0, std: -1.0 } is no distribution");

@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(to_f64(&reduce(&x, &[1], false, Reduction::Sum).unwrap().tensor), [0.0, 0.0]);
         assert!(to_f64(&reduce(&x, &[1], false, Reduction::Mean).unwrap().tensor).iter().all(|v| v.is_nan()));
         assert_eq!(reduce(&x, &[0], false, Reduction::Max).unwrap().tensor.shape, [0]);
-        let error = reduce(&x, &[1], false, Reduction::Max).err().expect("nothing to choose");
+        let error = reduce(&x, &[1], false, Reduction::Max).expect_err("nothing to choose");
         assert_eq!(error.message, "max: [2, 0] has an axis of no elements to choose from");
     }
 
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn refusals() {
         let x = Var::constant(random(&[2, 3], 1));
-        let message = |axes: &[i64]| reduce(&x, axes, false, Reduction::Sum).err().expect("not allowed").message;
+        let message = |axes: &[i64]| reduce(&x, axes, false, Reduction::Sum).expect_err("not allowed").message;
         assert_eq!(message(&[0, -2]), "sum: axis 0 is named twice in [0, -2]");
         assert_eq!(message(&[2]), "sum: there is no axis 2 in [2, 3]");
     }

@@ -26,7 +26,7 @@ fn complete(x: &Tensor, shape: &[i64]) -> Result<Vec<usize>> {
     let known: usize = shape.iter().filter(|&&n| n >= 0).map(|&n| n as usize).product();
     let rest = match (shape.contains(&-1), known) {
         (true, 0) => return Err(Error::argument("reshape", format!("the -1 of {shape:?} could be anything"))),
-        (true, _) if x.len() % known == 0 => x.len() / known,
+        (true, _) if x.len().is_multiple_of(known) => x.len() / known,
         (false, _) if known == x.len() => 0,
         _ => return Err(unfit()),
     };
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn refusals() {
         let x = Var::constant(random(&[2, 3], 1));
-        let message = |shape: &[i64]| reshape(&x, shape).err().expect("it does not fit").message;
+        let message = |shape: &[i64]| reshape(&x, shape).expect_err("it does not fit").message;
         assert_eq!(message(&[4, -1]), "reshape: [2, 3] has 6 elements, which [4, -1] cannot hold");
         assert_eq!(message(&[7]), "reshape: [2, 3] has 6 elements, which [7] cannot hold");
         assert_eq!(message(&[-1, -1]), "reshape: [-1, -1] is no shape (one size may be -1)");

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = Var::constant(random(&[2, 8], 1));
         let table = random(&[2, 4], 1);
         assert_eq!(

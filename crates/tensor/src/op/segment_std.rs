@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn refusals() {
-        let message = |r: Result<Var>| r.err().expect("it does not fit").message;
+        let message = |r: Result<Var>| r.expect_err("it does not fit").message;
         let x = || Var::constant(random(&[3, 2], 1));
         assert_eq!(
             message(segment_std(&x(), &from_i32(&[]), 1e-4)),

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn refusals() {
         let x = Var::constant(random(&[2, 3], 1));
-        let message = |axis, start, end| slice(&x, axis, start, end).err().expect("it does not fit").message;
+        let message = |axis, start, end| slice(&x, axis, start, end).expect_err("it does not fit").message;
         assert_eq!(message(1, 0, 4), "slice: 0 to 4 does not lie within axis 1 of [2, 3]");
         assert_eq!(message(1, 2, 1), "slice: 2 to 1 does not lie within axis 1 of [2, 3]");
         assert_eq!(message(0, -3, 1), "slice: -3 to 1 does not lie within axis 0 of [2, 3]");

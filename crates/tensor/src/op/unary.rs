@@ -67,7 +67,7 @@ impl Elementwise {
             Unary::Neg => return Ok(Slope::Constant(-1.0)),
             Unary::Affine { scale, .. } => return Ok(Slope::Constant(scale)),
             Unary::Sign | Unary::Step | Unary::IsFinite => return Ok(Slope::Constant(0.0)),
-            Unary::Pow { exponent } if exponent == 0.0 => return Ok(Slope::Constant(0.0)),
+            Unary::Pow { exponent: 0.0 } => return Ok(Slope::Constant(0.0)),
             Unary::Abs => raw::unary(Unary::Sign, &s()),
             Unary::Exp => s(),
             Unary::Log => raw::unary(Unary::Reciprocal, &s()),
@@ -162,8 +162,10 @@ mod tests {
         op::testing::{close, cpu, from_f64, gradient_check, to_f64},
     };
 
+    type Formula = fn(f64) -> f64;
+
     /// Every function with an independent formula for it.
-    fn functions() -> Vec<(Unary, fn(f64) -> f64)> {
+    fn functions() -> Vec<(Unary, Formula)> {
         vec![
             (Unary::Neg, |x| -x),
             (Unary::Abs, f64::abs),
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn refusals() {
         let x = Var::constant(from_f64(&[1], &[1.0]));
-        let message = |x: &Var, op| unary(x, op).err().expect("not allowed").message;
+        let message = |x: &Var, op| unary(x, op).expect_err("not allowed").message;
         assert_eq!(message(&x, Unary::Clamp { min: 1.0, max: 0.0 }), "clamp: the limits are 1 and 0");
         assert_eq!(message(&x, Unary::Pow { exponent: f64::NAN }), "powScalar: the exponent is NaN");
         let x = Var::constant(Tensor::zeros(&cpu(), &[1], DType::I32));
