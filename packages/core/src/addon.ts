@@ -21,17 +21,25 @@ export type Native = typeof import("./native.d.ts");
 
 function load(): Native {
   if (!existsSync(addonPath)) {
-    throw new AvjepaError("AVJ_ADDON", `there is no native addon at ${addonPath}`, {
-      hint: "build it with: bash scripts/setup.sh",
-    });
+    throw new AvjepaError(
+      "AVJ_ADDON",
+      `there is no native addon at ${addonPath}`,
+      {
+        hint: "build it with: bash scripts/setup.sh",
+      },
+    );
   }
   try {
     return createRequire(import.meta.url)(addonPath) as Native;
   } catch (cause) {
-    throw new AvjepaError("AVJ_ADDON", `the native addon does not load: ${(cause as Error).message}`, {
-      hint: "build it again on this machine with: bash scripts/setup.sh",
-      cause,
-    });
+    throw new AvjepaError(
+      "AVJ_ADDON",
+      `the native addon does not load: ${(cause as Error).message}`,
+      {
+        hint: "build it again on this machine with: bash scripts/setup.sh",
+        cause,
+      },
+    );
   }
 }
 
@@ -46,8 +54,15 @@ export function nativeError(error: unknown): unknown {
   const { code } = error as { code?: unknown };
   if (typeof code !== "string" || !code.startsWith("AVJ_")) return error;
   try {
-    const body = JSON.parse(error.message) as { message: string; hint?: string | null };
-    return new AvjepaError(code, body.message, body.hint ? { hint: body.hint } : {});
+    const body = JSON.parse(error.message) as {
+      message: string;
+      hint?: string | null;
+    };
+    return new AvjepaError(
+      code,
+      body.message,
+      body.hint ? { hint: body.hint } : {},
+    );
   } catch {
     return new AvjepaError(code, error.message);
   }

@@ -55,7 +55,9 @@ export async function synchronize(name: string = current): Promise<void> {
 
 /** Bytes that tensors hold on a device. Exact once the queue is empty ({@link synchronize}). */
 export function memory(name: string = current): MemoryUse {
-  const [bytes = 0, peakBytes = 0, buffers = 0] = invoke("memory", [deviceNumber(name)]);
+  const [bytes = 0, peakBytes = 0, buffers = 0] = invoke("memory", [
+    deviceNumber(name),
+  ]);
   const [tensors = 0] = invoke("handles", []);
   return { bytes, peakBytes, buffers, tensors };
 }

@@ -4,7 +4,8 @@ import { native } from "./addon.ts";
 import { AvjepaError } from "./error.ts";
 
 /** `bfloat16` is stored in 16 bits and computed in f32. */
-export type DType = "float32" | "bfloat16" | "float64" | "int32" | "int64" | "uint8";
+export type DType =
+  "float32" | "bfloat16" | "float64" | "int32" | "int64" | "uint8";
 
 /** Host arrays. bfloat16 travels as its bits in a `Uint16Array`. */
 export type HostArray =
@@ -35,7 +36,9 @@ export function dtypeName(number: number): DType {
 
 /** Bytes of one element. */
 export function dtypeBytes(dtype: DType): number {
-  return { float32: 4, bfloat16: 2, float64: 8, int32: 4, int64: 8, uint8: 1 }[dtype];
+  return { float32: 4, bfloat16: 2, float64: 8, int32: 4, int64: 8, uint8: 1 }[
+    dtype
+  ];
 }
 
 /** Whether gradients can flow through the type. */
@@ -51,9 +54,13 @@ export function dtypeOf(array: HostArray): DType {
   if (array instanceof BigInt64Array) return "int64";
   if (array instanceof Uint8Array) return "uint8";
   if (array instanceof Uint16Array) return "bfloat16";
-  throw new AvjepaError("AVJ_DTYPE", `a ${Object.prototype.toString.call(array)} is no tensor data`, {
-    hint: "use Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array, or Uint16Array for bfloat16 bits",
-  });
+  throw new AvjepaError(
+    "AVJ_DTYPE",
+    `a ${Object.prototype.toString.call(array)} is no tensor data`,
+    {
+      hint: "use Float32Array, Float64Array, Int32Array, BigInt64Array, Uint8Array, or Uint16Array for bfloat16 bits",
+    },
+  );
 }
 
 /** Bytes, viewed as the type's host array. */

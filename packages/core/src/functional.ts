@@ -72,8 +72,18 @@ export function mlp(x: Tensor, w: MlpWeights, residual?: Tensor): Tensor {
  * @param scale of the scores; default head_dim^−½.
  * @returns `[M, D]`
  */
-export function attention(qkv: Tensor, offsets: Tensor, heads: number, scale = Number.NaN): Tensor {
-  return operation("attention", qkv.device, [qkv.handle, offsets.handle, heads, scale]);
+export function attention(
+  qkv: Tensor,
+  offsets: Tensor,
+  heads: number,
+  scale = Number.NaN,
+): Tensor {
+  return operation("attention", qkv.device, [
+    qkv.handle,
+    offsets.handle,
+    heads,
+    scale,
+  ]);
 }
 
 /** Attention of the queries `[Mq, D]` of each sequence to its own keys and values `[M, 2·D]`. @returns `[Mq, D]` */
@@ -108,7 +118,13 @@ export function layerNorm(
   options: { dtype?: DType } = {},
 ): Tensor {
   const dtype = options.dtype ?? computeType(x);
-  return operation("layerNorm", x.device, [x.handle, weight?.handle ?? null, bias?.handle ?? null, eps, dtypeNumber(dtype)]);
+  return operation("layerNorm", x.device, [
+    x.handle,
+    weight?.handle ?? null,
+    bias?.handle ?? null,
+    eps,
+    dtypeNumber(dtype),
+  ]);
 }
 
 /** How {@link patchify} cuts and normalises. */
@@ -128,7 +144,8 @@ export interface PatchifyOptions {
  * @returns `[R, C·tubelet·height·width]`, columns in the order of a convolution's weight.
  */
 export function patchify(x: Tensor, options: PatchifyOptions): Tensor {
-  const dtype = x.dtype === "uint8" ? (autocastType() ?? "float32") : computeType(x);
+  const dtype =
+    x.dtype === "uint8" ? (autocastType() ?? "float32") : computeType(x);
   return operation("patchify", x.device, [
     x.handle,
     ...options.patch,
@@ -171,9 +188,21 @@ export function assemble(
  * @param options.normEps null compares with h as it is.
  * @returns `[M]` float32
  */
-export function lpLoss(z: Tensor, h: Tensor, rows: Tensor, options: { p: number; normEps?: number | null }): Tensor {
-  const eps = options.normEps === undefined ? 1e-5 : (options.normEps ?? Number.NaN);
-  return operation("lpLoss", z.device, [z.handle, h.handle, rows.handle, options.p, eps]);
+export function lpLoss(
+  z: Tensor,
+  h: Tensor,
+  rows: Tensor,
+  options: { p: number; normEps?: number | null },
+): Tensor {
+  const eps =
+    options.normEps === undefined ? 1e-5 : (options.normEps ?? Number.NaN);
+  return operation("lpLoss", z.device, [
+    z.handle,
+    h.handle,
+    rows.handle,
+    options.p,
+    eps,
+  ]);
 }
 
 /** `sqrt(var + eps)` over the tokens of each sequence, unbiased. x `[M, D]`, offsets `[S+1]`. @returns `[S, D]` */
@@ -182,25 +211,53 @@ export function segmentStd(x: Tensor, offsets: Tensor, eps: number): Tensor {
 }
 
 /** Softmax cross-entropy of each row. logits `[M, C]`, labels `[M]` int32. @returns `[M]` float32 */
-export function crossEntropy(logits: Tensor, labels: Tensor, options: { smoothing?: number } = {}): Tensor {
-  return operation("crossEntropy", logits.device, [logits.handle, labels.handle, options.smoothing ?? 0]);
+export function crossEntropy(
+  logits: Tensor,
+  labels: Tensor,
+  options: { smoothing?: number } = {},
+): Tensor {
+  return operation("crossEntropy", logits.device, [
+    logits.handle,
+    labels.handle,
+    options.smoothing ?? 0,
+  ]);
 }
 
 /** Binary cross-entropy with logits, elementwise; targets float32 of the same shape. */
 export function binaryCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
-  return operation("binaryCrossEntropy", logits.device, [logits.handle, targets.handle]);
+  return operation("binaryCrossEntropy", logits.device, [
+    logits.handle,
+    targets.handle,
+  ]);
 }
 
 /** Epps-Pulley statistic of SIGReg (LeJEPA, arXiv 2511.08544) of each column of `[N, S]`. @returns `[S]` */
-export function eppsPulley(x: Tensor, knots: readonly number[], weights: readonly number[]): Tensor {
+export function eppsPulley(
+  x: Tensor,
+  knots: readonly number[],
+  weights: readonly number[],
+): Tensor {
   return operation("eppsPulley", x.device, [x.handle, knots, weights]);
 }
 
 /** Rotates the columns `column .. column + heads·headDim` by per-token angles. cos, sin `[M, headDim]`. */
 export function rotary(
   x: Tensor,
-  options: { heads: number; headDim: number; column?: number; cos: Tensor; sin: Tensor },
+  options: {
+    heads: number;
+    headDim: number;
+    column?: number;
+    cos: Tensor;
+    sin: Tensor;
+  },
 ): Tensor {
   const { heads, headDim, column = 0, cos, sin } = options;
-  return operation("rotary", x.device, [x.handle, heads, headDim, column, cos.handle, sin.handle]);
+  return operation("rotary", x.device, [
+    x.handle,
+    heads,
+    headDim,
+    column,
+    cos.handle,
+    sin.handle,
+  ]);
 }

@@ -40,9 +40,14 @@ export function checkpoint<T extends Tensor | Tensor[]>(work: () => T): T {
   const [first] = inside;
   if (first === undefined) {
     invoke("abortCheckpoint", []);
-    throw new AvjepaError("AVJ_ARGUMENT", "checkpoint: the function returned no tensors");
+    throw new AvjepaError(
+      "AVJ_ARGUMENT",
+      "checkpoint: the function returned no tensors",
+    );
   }
-  const outside = operations("endCheckpoint", first.device, [inside.map((t) => t.handle)]);
+  const outside = operations("endCheckpoint", first.device, [
+    inside.map((t) => t.handle),
+  ]);
   for (const tensor of inside) tensor[Symbol.dispose]();
   return (Array.isArray(result) ? outside : outside[0]) as T;
 }
@@ -59,7 +64,10 @@ export function autocastType(): DType | null {
  * f32); weights, the residual stream, layer-norm statistics, softmax and losses
  * stay float32.
  */
-export function autocast<T>(dtype: "float32" | "bfloat16", work: () => Synchronous<T>): T {
+export function autocast<T>(
+  dtype: "float32" | "bfloat16",
+  work: () => Synchronous<T>,
+): T {
   const before = compute;
   compute = dtype;
   try {

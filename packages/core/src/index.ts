@@ -1,7 +1,15 @@
 /** Tensors with gradients, modules and the optimizer. */
 
 export { awaitNative, callNative, native } from "./addon.ts";
-export { defaultDevice, describeDevice, type MemoryUse, memory, resetPeakMemory, setDefaultDevice, synchronize } from "./device.ts";
+export {
+  defaultDevice,
+  describeDevice,
+  type MemoryUse,
+  memory,
+  resetPeakMemory,
+  setDefaultDevice,
+  synchronize,
+} from "./device.ts";
 export { type DType, dtypeBytes, type HostArray } from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";
 export * from "./functional.ts";
@@ -11,5 +19,14 @@ export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
 export { loadSafetensors, saveSafetensors } from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
-export { concat, full, ones, requireGrad, type Tensor, tensor, type TensorOptions, zeros } from "./tensor.ts";
+export {
+  concat,
+  full,
+  ones,
+  requireGrad,
+  type Tensor,
+  tensor,
+  type TensorOptions,
+  zeros,
+} from "./tensor.ts";
 export { transport } from "./transport.ts";

@@ -5,7 +5,7 @@
 
 import { type DType, dtypeNumber } from "./dtype.ts";
 import { defaultDevice, deviceNumber } from "./device.ts";
-import { type Tensor, operation } from "./tensor.ts";
+import { type Tensor, checkShape, operation } from "./tensor.ts";
 
 /** A stream of random tensors; each draw takes the next counters. */
 export class Generator {
@@ -24,22 +24,44 @@ export class Generator {
   }
 
   /** Uniform in `[low, high)`. */
-  uniform(shape: readonly number[], low = 0, high = 1, options: RandomOptions = {}): Tensor {
+  uniform(
+    shape: readonly number[],
+    low = 0,
+    high = 1,
+    options: RandomOptions = {},
+  ): Tensor {
     return this.#draw(shape, 0, [low, high, 0, 0], options);
   }
 
-  normal(shape: readonly number[], mean = 0, std = 1, options: RandomOptions = {}): Tensor {
+  normal(
+    shape: readonly number[],
+    mean = 0,
+    std = 1,
+    options: RandomOptions = {},
+  ): Tensor {
     return this.#draw(shape, 1, [mean, std, 0, 0], options);
   }
 
   /** Normal, cut off at `low` and `high`; no infinities and no mass at the cuts. */
-  truncatedNormal(shape: readonly number[], std: number, low = -2, high = 2, options: RandomOptions = {}): Tensor {
+  truncatedNormal(
+    shape: readonly number[],
+    std: number,
+    low = -2,
+    high = 2,
+    options: RandomOptions = {},
+  ): Tensor {
     return this.#draw(shape, 2, [0, std, low, high], options);
   }
 
-  #draw(shape: readonly number[], kind: number, p: readonly number[], options: RandomOptions): Tensor {
+  #draw(
+    shape: readonly number[],
+    kind: number,
+    p: readonly number[],
+    options: RandomOptions,
+  ): Tensor {
     const device = options.device ?? defaultDevice();
     const dtype = dtypeNumber(options.dtype ?? "float32");
+    checkShape("random", shape);
     const halves = (x: bigint) => [Number(x & 0xffffffffn), Number(x >> 32n)];
     const drawn = operation("random", device, [
       deviceNumber(device),

@@ -20,7 +20,9 @@ const names: Record<DType, string> = {
   int64: "I64",
   uint8: "U8",
 };
-const types = new Map(Object.entries(names).map(([dtype, name]) => [name, dtype as DType]));
+const types = new Map(
+  Object.entries(names).map(([dtype, name]) => [name, dtype as DType]),
+);
 /** The format's own limit. */
 const MAX_HEADER = 100_000_000;
 
@@ -41,7 +43,9 @@ export async function saveSafetensors(
   tensors: Readonly<Record<string, Tensor>>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const header: Record<string, unknown> = metadata ? { __metadata__: metadata } : {};
+  const header: Record<string, unknown> = metadata
+    ? { __metadata__: metadata }
+    : {};
   let at = 0;
   for (const [name, { dtype, shape, size }] of Object.entries(tensors)) {
     const end = at + size * dtypeBytes(dtype);
@@ -50,7 +54,9 @@ export async function saveSafetensors(
   }
   const json = JSON.stringify(header);
   // Tensors begin at a multiple of eight.
-  const text = Buffer.from(json + " ".repeat((8 - (Buffer.byteLength(json) % 8)) % 8));
+  const text = Buffer.from(
+    json + " ".repeat((8 - (Buffer.byteLength(json) % 8)) % 8),
+  );
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   const file = await open(path, "w");
@@ -67,7 +73,7 @@ export async function saveSafetensors(
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const { bytesWritten } = await file.write(bytes, at, bytes.length - at);
     at += bytesWritten;
   }
@@ -93,14 +99,20 @@ export async function loadSafetensors(
   const file = await openFile(path);
   try {
     const { entries, metadata, start } = await readHeader(path, file);
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { dtype, shape, begin, end }] of entries) {
-      if (options.keys && !options.keys(name)) continue;
-      const bytes = new Uint8Array(end - begin);
-      await readExactly(path, file, bytes, start + begin);
-      tensors[name] = tensor(hostArray(dtype, bytes), shape, where);
+    const loaded: [name: string, tensor: Tensor][] = [];
+    try {
+      for (const [name, { dtype, shape, begin, end }] of entries) {
+        if (options.keys && !options.keys(name)) continue;
+        const bytes = new Uint8Array(end - begin);
+        await readExactly(path, file, bytes, start + begin);
+        loaded.push([name, tensor(hostArray(dtype, bytes), shape, where)]);
+      }
+    } catch (error) {
+      for (const [, made] of loaded) made.dispose();
+      throw error;
     }
-    return { tensors, metadata };
+    // Not by assignment: a tensor may be called "__proto__".
+    return { tensors: Object.fromEntries(loaded), metadata };
   } finally {
     await file.close();
   }
@@ -110,74 +122,141 @@ async function openFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, "r");
   } catch (cause) {
-    throw new AvjepaError("AVJ_SAFETENSORS", `cannot open ${path}: ${(cause as Error).message}`, { cause });
+    throw new AvjepaError(
+      "AVJ_SAFETENSORS",
+      `cannot open ${path}: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 
-async function readExactly(path: string, file: FileHandle, into: Uint8Array, position: number): Promise<void> {
-  for (let at = 0; at < into.length; ) {
-    const { bytesRead } = await file.read(into, at, into.length - at, position + at);
+async function readExactly(
+  path: string,
+  file: FileHandle,
+  into: Uint8Array,
+  position: number,
+): Promise<void> {
+  for (let at = 0; at < into.length;) {
+    const { bytesRead } = await file.read(
+      into,
+      at,
+      into.length - at,
+      position + at,
+    );
     if (bytesRead === 0) throw damaged(path, "it ends too early");
     at += bytesRead;
   }
 }
 
 async function readHeader(path: string, file: FileHandle) {
-  const { size } = await file.stat();
+  const info = await file.stat();
+  if (!info.isFile()) throw damaged(path, "it is no regular file");
+  const { size } = info;
   if (size < 8) throw damaged(path, `it has ${size} bytes`);
   const prefix = Buffer.alloc(8);
   await readExactly(path, file, prefix, 0);
   const length = Number(prefix.readBigUInt64LE());
   if (length > MAX_HEADER || 8 + length > size) {
-    throw damaged(path, `its header claims ${length} bytes, but the file has ${size}`);
+    throw damaged(
+      path,
+      `its header claims ${length} bytes, but the file has ${size}`,
+    );
   }
   const text = Buffer.alloc(length);
   await readExactly(path, file, text, 8);
   let header: Record<string, unknown>;
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text)) as Record<string, unknown>;
+    header = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true }).decode(text),
+    ) as Record<string, unknown>;
   } catch (error) {
     throw damaged(path, `its header is no JSON: ${(error as Error).message}`);
   }
-  if (typeof header !== "object" || header === null || Array.isArray(header)) throw damaged(path, "its header is no object");
+  if (typeof header !== "object" || header === null || Array.isArray(header))
+    throw damaged(path, "its header is no object");
   const { __metadata__: metadata = {}, ...rest } = header;
-  const entries = Object.entries(rest).map(([name, raw]): [string, Entry] => [name, readEntry(path, name, raw)]);
+  if (!isTexts(metadata))
+    throw damaged(path, "its __metadata__ is no map of texts");
+  const entries = Object.entries(rest).map(([name, raw]): [string, Entry] => [
+    name,
+    readEntry(path, name, raw),
+  ]);
   checkLayout(path, entries, size - 8 - length);
-  return { entries, metadata: metadata as Record<string, string>, start: 8 + length };
+  return { entries, metadata, start: 8 + length };
 }
 
 function readEntry(path: string, name: string, raw: unknown): Entry {
-  const { dtype: typeName, shape, data_offsets: offsets } = (raw ?? {}) as Record<string, unknown>;
+  const {
+    dtype: typeName,
+    shape,
+    data_offsets: offsets,
+  } = (raw ?? {}) as Record<string, unknown>;
   const dtype = types.get(String(typeName));
   if (dtype === undefined) {
-    throw damaged(path, `${name} is of type ${String(typeName)}; known are ${[...types.keys()].join(", ")}`);
+    throw damaged(
+      path,
+      `${name} is of type ${String(typeName)}; known are ${[...types.keys()].join(", ")}`,
+    );
   }
   if (!isSizes(shape) || !isSizes(offsets) || offsets.length !== 2) {
     throw damaged(path, `${name} has no proper shape and offsets`);
   }
   const [begin, end] = offsets as [number, number];
-  const bytes = shape.reduce((product, size) => product * size, dtypeBytes(dtype));
+  const bytes = shape.reduce(
+    (product, size) => product * size,
+    dtypeBytes(dtype),
+  );
   if (end - begin !== bytes) {
-    throw damaged(path, `${name} of shape [${shape.join(", ")}] takes ${bytes} bytes, but has ${end - begin}`);
+    throw damaged(
+      path,
+      `${name} of shape [${shape.join(", ")}] takes ${bytes} bytes, but has ${end - begin}`,
+    );
   }
   return { dtype, shape, begin, end };
 }
 
-function isSizes(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+function isTexts(value: unknown): value is Record<string, string> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return false;
+  return Object.values(value).every((text) => typeof text === "string");
 }
 
-function checkLayout(path: string, entries: [string, Entry][], available: number): void {
+function isSizes(value: unknown): value is number[] {
+  return (
+    Array.isArray(value) &&
+    value.every((size) => Number.isSafeInteger(size) && size >= 0)
+  );
+}
+
+function checkLayout(
+  path: string,
+  entries: [string, Entry][],
+  available: number,
+): void {
   let expected = 0;
-  for (const [name, { begin, end }] of entries.toSorted(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (begin !== expected) throw damaged(path, `${name} begins at byte ${begin}, not at ${expected}`);
+  for (const [name, { begin, end }] of entries.toSorted(
+    ([, a], [, b]) => a.begin - b.begin || a.end - b.end,
+  )) {
+    if (begin !== expected)
+      throw damaged(
+        path,
+        `${name} begins at byte ${begin}, not at ${expected}`,
+      );
     expected = end;
   }
-  if (expected !== available) throw damaged(path, `its tensors take ${expected} bytes, but ${available} are there`);
+  if (expected !== available)
+    throw damaged(
+      path,
+      `its tensors take ${expected} bytes, but ${available} are there`,
+    );
 }
 
 function damaged(path: string, what: string): AvjepaError {
-  return new AvjepaError("AVJ_SAFETENSORS", `${path} is no valid safetensors file: ${what}`, {
-    hint: "it is damaged or incomplete: use another copy, or an older checkpoint",
-  });
+  return new AvjepaError(
+    "AVJ_SAFETENSORS",
+    `${path} is no valid safetensors file: ${what}`,
+    {
+      hint: "it is damaged or incomplete: use another copy, or an older checkpoint",
+    },
+  );
 }

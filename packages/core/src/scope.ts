@@ -28,7 +28,7 @@ export function keep<T extends Tensor>(tensor: T): T {
 
 /**
  * Runs `work` and frees every tensor made inside, but those in its result (a
- * tensor, or arrays and plain objects of them), which pass to the scope around.
+ * tensor, or arrays, maps, sets and objects of them), which pass to the scope around.
  * Work that throws frees everything. The graph behind a returned tensor stays.
  *
  * @param work synchronous: between the `await`s of a promise other code would
@@ -60,9 +60,13 @@ export function scope<T>(work: () => Synchronous<T>): T {
 export function refusePromise(name: string, result: unknown): void {
   if (result instanceof Promise) {
     result.catch(() => {});
-    throw new AvjepaError("AVJ_ARGUMENT", `${name}: the function returned a promise`, {
-      hint: `${name} takes a synchronous function: await before or after it`,
-    });
+    throw new AvjepaError(
+      "AVJ_ARGUMENT",
+      `${name}: the function returned a promise`,
+      {
+        hint: `${name} takes a synchronous function: await before or after it`,
+      },
+    );
   }
 }
 
@@ -70,7 +74,10 @@ function collect(value: unknown, found: Set<unknown>): void {
   if (typeof value !== "object" || value === null || found.has(value)) return;
   found.add(value);
   if (ArrayBuffer.isView(value)) return;
-  if (value instanceof Map) for (const element of value.values()) collect(element, found);
-  else if (Array.isArray(value)) for (const element of value) collect(element, found);
-  else if (!("handle" in value)) for (const element of Object.values(value)) collect(element, found);
+  if (value instanceof Map || value instanceof Set)
+    for (const element of value.values()) collect(element, found);
+  else if (Array.isArray(value))
+    for (const element of value) collect(element, found);
+  else if (!("handle" in value))
+    for (const element of Object.values(value)) collect(element, found);
 }

@@ -52,7 +52,14 @@ export class Tensor implements Disposable {
   #requiresGrad: boolean;
 
   /** @internal Use {@link tensor}, {@link zeros}, … or an operation. */
-  constructor(handle: number, shape: readonly number[], dtype: DType, device: string, requiresGrad: boolean, name: string) {
+  constructor(
+    handle: number,
+    shape: readonly number[],
+    dtype: DType,
+    device: string,
+    requiresGrad: boolean,
+    name: string,
+  ) {
     this.#held = { handle };
     this.#name = name;
     this.shape = shape;
@@ -65,9 +72,13 @@ export class Tensor implements Disposable {
   /** @internal The addon's handle. @throws AvjepaError AVJ_HANDLE after {@link dispose}. */
   get handle(): number {
     if (this.#held.handle === 0) {
-      throw new AvjepaError("AVJ_HANDLE", `the ${this.#name} tensor [${this.shape.join(", ")}] has been freed`, {
-        hint: "a tensor made inside scope(() => …) lives on only if the function returns it",
-      });
+      throw new AvjepaError(
+        "AVJ_HANDLE",
+        `the ${this.#name} tensor [${this.shape.join(", ")}] has been freed`,
+        {
+          hint: "a tensor made inside scope(() => …) lives on only if the function returns it",
+        },
+      );
     }
     return this.#held.handle;
   }
@@ -118,9 +129,13 @@ export class Tensor implements Disposable {
   /** The value of a tensor of one element. @throws AvjepaError AVJ_SHAPE if it has several. */
   async item(): Promise<number> {
     if (this.size !== 1) {
-      throw new AvjepaError("AVJ_SHAPE", `item: the tensor is [${this.shape.join(", ")}], not one number`, {
-        hint: "use toArray() for several values",
-      });
+      throw new AvjepaError(
+        "AVJ_SHAPE",
+        `item: the tensor is [${this.shape.join(", ")}], not one number`,
+        {
+          hint: "use toArray() for several values",
+        },
+      );
     }
     const [value] = await this.toNumbers();
     return value as number;
@@ -144,7 +159,9 @@ export class Tensor implements Disposable {
   /** The gradient collected by a tensor made with `requiresGrad`, or null. */
   get grad(): Tensor | null {
     const reply = invoke("grad", [this.handle]);
-    return reply.length === 0 ? null : fromReply(reply, 0, this.device, "grad").tensor;
+    return reply.length === 0
+      ? null
+      : fromReply(reply, 0, this.device, "grad").tensor;
   }
 
   /** Forgets the collected gradient. */
@@ -174,23 +191,34 @@ export class Tensor implements Disposable {
 
   /** A copy on another device. */
   async to(device: string): Promise<Tensor> {
-    return tensor(await this.toArray(), this.shape, { device, dtype: this.dtype });
+    return tensor(await this.toArray(), this.shape, {
+      device,
+      dtype: this.dtype,
+    });
   }
 
   add(other: TensorLike): Tensor {
-    return typeof other === "number" ? this.affine(1, other) : this.#binary("add", other);
+    return typeof other === "number"
+      ? this.affine(1, other)
+      : this.#binary("add", other);
   }
 
   sub(other: TensorLike): Tensor {
-    return typeof other === "number" ? this.affine(1, -other) : this.#binary("sub", other);
+    return typeof other === "number"
+      ? this.affine(1, -other)
+      : this.#binary("sub", other);
   }
 
   mul(other: TensorLike): Tensor {
-    return typeof other === "number" ? this.affine(other, 0) : this.#binary("mul", other);
+    return typeof other === "number"
+      ? this.affine(other, 0)
+      : this.#binary("mul", other);
   }
 
   div(other: TensorLike): Tensor {
-    return typeof other === "number" ? this.affine(1 / other, 0) : this.#binary("div", other);
+    return typeof other === "number"
+      ? this.affine(1 / other, 0)
+      : this.#binary("div", other);
   }
 
   maximum(other: Tensor): Tensor {
@@ -297,19 +325,31 @@ export class Tensor implements Disposable {
   }
 
   /** Over the given axes, or all of them. */
-  sum(axes: number | readonly number[] = [], options: { keepdim?: boolean } = {}): Tensor {
+  sum(
+    axes: number | readonly number[] = [],
+    options: { keepdim?: boolean } = {},
+  ): Tensor {
     return this.#reduce("sum", axes, options);
   }
 
-  mean(axes: number | readonly number[] = [], options: { keepdim?: boolean } = {}): Tensor {
+  mean(
+    axes: number | readonly number[] = [],
+    options: { keepdim?: boolean } = {},
+  ): Tensor {
     return this.#reduce("mean", axes, options);
   }
 
-  max(axes: number | readonly number[] = [], options: { keepdim?: boolean } = {}): Tensor {
+  max(
+    axes: number | readonly number[] = [],
+    options: { keepdim?: boolean } = {},
+  ): Tensor {
     return this.#reduce("max", axes, options);
   }
 
-  min(axes: number | readonly number[] = [], options: { keepdim?: boolean } = {}): Tensor {
+  min(
+    axes: number | readonly number[] = [],
+    options: { keepdim?: boolean } = {},
+  ): Tensor {
     return this.#reduce("min", axes, options);
   }
 
@@ -341,7 +381,12 @@ export class Tensor implements Disposable {
   /** `[…, m, k] × […, k, n]`, or `[…, n, k]` with `transpose`. Computed in this tensor's type. */
   matmul(other: Tensor, options: { transpose?: boolean } = {}): Tensor {
     const compute = dtypeNumber(this.dtype);
-    return operation("matmul", this.device, [this.handle, other.handle, options.transpose ?? false, compute]);
+    return operation("matmul", this.device, [
+      this.handle,
+      other.handle,
+      options.transpose ?? false,
+      compute,
+    ]);
   }
 
   #unary(name: string): Tensor {
@@ -352,9 +397,17 @@ export class Tensor implements Disposable {
     return operation(name, this.device, [this.handle, other.handle]);
   }
 
-  #reduce(name: string, axes: number | readonly number[], options: { keepdim?: boolean }): Tensor {
+  #reduce(
+    name: string,
+    axes: number | readonly number[],
+    options: { keepdim?: boolean },
+  ): Tensor {
     const list = typeof axes === "number" ? [axes] : axes;
-    return operation(name, this.device, [this.handle, list, options.keepdim ?? false]);
+    return operation(name, this.device, [
+      this.handle,
+      list,
+      options.keepdim ?? false,
+    ]);
   }
 
   [inspect.custom](): string {
@@ -380,12 +433,24 @@ export function tensor(
     : (values as HostArray);
   const stored = dtypeOf(array);
   const device = options.device ?? defaultDevice();
+  checkShape("tensor", shape);
   if (shape.reduce((product, size) => product * size, 1) !== array.length) {
-    throw new AvjepaError("AVJ_SHAPE", `tensor: ${array.length} values for the shape [${shape.join(", ")}]`);
+    throw new AvjepaError(
+      "AVJ_SHAPE",
+      `tensor: ${array.length} values for the shape [${shape.join(", ")}]`,
+    );
   }
-  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-  const handle = callNative(() => native.upload(deviceNumber(device), dtypeNumber(stored), [...shape], bytes));
-  let made = adopt(new Tensor(handle, [...shape], stored, device, false, "tensor"));
+  const bytes = new Uint8Array(
+    array.buffer,
+    array.byteOffset,
+    array.byteLength,
+  );
+  const handle = callNative(() =>
+    native.upload(deviceNumber(device), dtypeNumber(stored), [...shape], bytes),
+  );
+  let made = adopt(
+    new Tensor(handle, [...shape], stored, device, false, "tensor"),
+  );
   if (options.dtype !== undefined && options.dtype !== stored) {
     const cast = made.cast(options.dtype);
     made.dispose();
@@ -395,45 +460,76 @@ export function tensor(
 }
 
 /** A tensor of one value everywhere. */
-export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
+export function full(
+  shape: readonly number[],
+  value: number,
+  options: TensorOptions = {},
+): Tensor {
   const device = options.device ?? defaultDevice();
   const dtype = dtypeNumber(options.dtype ?? "float32");
-  const made = operation("full", device, [deviceNumber(device), shape, dtype, value]);
+  checkShape("full", shape);
+  const made = operation("full", device, [
+    deviceNumber(device),
+    shape,
+    dtype,
+    value,
+  ]);
   return options.requiresGrad ? requireGrad(made) : made;
 }
 
-export function zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
+export function zeros(
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
   return full(shape, 0, options);
 }
 
-export function ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
+export function ones(
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
   return full(shape, 1, options);
 }
 
 /** Joins tensors along an axis. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   const [first] = tensors;
-  if (first === undefined) throw new AvjepaError("AVJ_ARGUMENT", "concat: no tensors were given");
-  return operation("concat", first.device, [tensors.map((t) => t.handle), axis]);
+  if (first === undefined)
+    throw new AvjepaError("AVJ_ARGUMENT", "concat: no tensors were given");
+  return operation("concat", first.device, [
+    tensors.map((t) => t.handle),
+    axis,
+  ]);
 }
 
 /** A leaf of the same values whose gradient is collected (in `grad`, where given). Takes the tensor over. */
 export function requireGrad(source: Tensor, grad?: Tensor): Tensor {
-  const leaf = operation("requiresGrad", source.device, [source.handle, grad?.handle ?? null]);
+  const leaf = operation("requiresGrad", source.device, [
+    source.handle,
+    grad?.handle ?? null,
+  ]);
   source.dispose();
   return leaf;
 }
 
 /** @internal Runs an operation that answers one tensor. */
-export function operation(name: string, device: string, values: readonly Argument[]): Tensor {
+export function operation(
+  name: string,
+  device: string,
+  values: readonly Argument[],
+): Tensor {
   return fromReply(invoke(name, values), 0, device, name).tensor;
 }
 
 /** @internal Runs an operation that answers several tensors. */
-export function operations(name: string, device: string, values: readonly Argument[]): Tensor[] {
+export function operations(
+  name: string,
+  device: string,
+  values: readonly Argument[],
+): Tensor[] {
   const reply = invoke(name, values).slice();
   const tensors: Tensor[] = [];
-  for (let at = 0; at < reply.length; ) {
+  for (let at = 0; at < reply.length;) {
     const { tensor, next } = fromReply(reply, at, device, name);
     tensors.push(tensor);
     at = next;
@@ -441,18 +537,74 @@ export function operations(name: string, device: string, values: readonly Argume
   return tensors;
 }
 
-function fromReply(reply: Float64Array, at: number, device: string, name: string): { tensor: Tensor; next: number } {
-  const [handle = 0, dtype = 0, requiresGrad = 0, ndim = 0] = reply.subarray(at, at + 4);
+function fromReply(
+  reply: Float64Array,
+  at: number,
+  device: string,
+  name: string,
+): { tensor: Tensor; next: number } {
+  const [handle = 0, dtype = 0, requiresGrad = 0, ndim = 0] = reply.subarray(
+    at,
+    at + 4,
+  );
   const next = at + 4 + ndim;
   const shape = Array.from(reply.subarray(at + 4, next));
-  return { tensor: adopt(new Tensor(handle, shape, dtypeName(dtype), device, requiresGrad === 1, name)), next };
+  return {
+    tensor: adopt(
+      new Tensor(
+        handle,
+        shape,
+        dtypeName(dtype),
+        device,
+        requiresGrad === 1,
+        name,
+      ),
+    ),
+    next,
+  };
 }
 
 function fromNumbers(values: readonly number[], dtype: DType): HostArray {
+  const range = integers[dtype];
+  const wrong =
+    range &&
+    values.find(
+      (x) => !(Number.isInteger(x) && x >= range[0] && x <= range[1]),
+    );
+  if (wrong !== undefined) {
+    throw new AvjepaError("AVJ_DTYPE", `tensor: ${wrong} is no ${dtype}`, {
+      hint: "round it, or choose another dtype",
+    });
+  }
   if (dtype === "int64") return BigInt64Array.from(values, BigInt);
   if (dtype === "int32") return Int32Array.from(values);
   if (dtype === "uint8") return Uint8Array.from(values);
-  return dtype === "float64" ? Float64Array.from(values) : Float32Array.from(values);
+  return dtype === "float64"
+    ? Float64Array.from(values)
+    : Float32Array.from(values);
+}
+
+/** What plain numbers of the integer types may be. */
+const integers: Partial<
+  Record<DType, readonly [least: number, greatest: number]>
+> = {
+  uint8: [0, 255],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
+};
+
+/** Elements beyond which byte counts would no longer be exact. */
+const MOST_ELEMENTS = 2 ** 49;
+
+/** @internal Refuses what is no shape. @throws AvjepaError AVJ_SHAPE */
+export function checkShape(what: string, shape: readonly number[]): void {
+  const text = `${what}: the shape [${shape.join(", ")}]`;
+  const wrong = shape.find((size) => !Number.isSafeInteger(size) || size < 0);
+  if (wrong !== undefined)
+    throw new AvjepaError("AVJ_SHAPE", `${text} has an axis of ${wrong}`);
+  if (shape.reduce((product, size) => product * size, 1) > MOST_ELEMENTS) {
+    throw new AvjepaError("AVJ_SHAPE", `${text} is too large for any memory`);
+  }
 }
 
 /** Bytes a tensor of this shape and type takes. */

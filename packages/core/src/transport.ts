@@ -12,9 +12,12 @@ import { AvjepaError } from "./error.ts";
 export type Argument = number | boolean | null | readonly number[];
 
 /** Which way calls cross. */
-export const transport: "napi" | "ffi" = process.env.AVJEPA_FFI === "1" ? "ffi" : "napi";
+export const transport: "napi" | "ffi" =
+  process.env.AVJEPA_FFI === "1" ? "ffi" : "napi";
 
-const numbers = new Map(native.operations().map((name, number) => [name, number]));
+const numbers = new Map(
+  native.operations().map((name, number) => [name, number]),
+);
 let args = new Float64Array(1024);
 /** The answer of the last call. */
 const answer = new Float64Array(4096);
@@ -41,12 +44,19 @@ const cross = crossing();
  * @returns the answer's numbers, valid until the next call.
  * @throws AvjepaError with the engine's code and message.
  */
-export function invoke(name: string, values: readonly Argument[]): Float64Array {
+export function invoke(
+  name: string,
+  values: readonly Argument[],
+): Float64Array {
   const operation = numbers.get(name);
   if (operation === undefined) {
-    throw new AvjepaError("AVJ_ADDON", `the native addon has no operation "${name}"`, {
-      hint: "it is older than this code: build it again with bash scripts/setup.sh",
-    });
+    throw new AvjepaError(
+      "AVJ_ADDON",
+      `the native addon has no operation "${name}"`,
+      {
+        hint: "it is older than this code: build it again with bash scripts/setup.sh",
+      },
+    );
   }
   let length = 0;
   for (const value of values) {

@@ -24,13 +24,23 @@ export class Linear extends Module {
   /** Weight: truncated normal; bias: zero. */
   constructor(inputs: number, outputs: number, options: LinearOptions = {}) {
     super();
-    const { bias = true, generator = new Generator(0), std = 0.02, ...where } = options;
-    this.weight = new Parameter(generator.truncatedNormal([outputs, inputs], std, -2, 2, where));
+    const {
+      bias = true,
+      generator = new Generator(0),
+      std = 0.02,
+      ...where
+    } = options;
+    this.weight = new Parameter(
+      generator.truncatedNormal([outputs, inputs], std, -2, 2, where),
+    );
     this.bias = bias ? new Parameter(zeros([outputs], where)) : null;
   }
 
   /** @param x `[…, inputs]` @param options see {@link linear} @returns `[…, outputs]` */
-  forward(x: Tensor, options: { residual?: Tensor; gelu?: boolean } = {}): Tensor {
+  forward(
+    x: Tensor,
+    options: { residual?: Tensor; gelu?: boolean } = {},
+  ): Tensor {
     return linear(x, this.weight, this.bias, options);
   }
 }

@@ -15,7 +15,9 @@ export type StateDict = Record<string, Tensor>;
 
 export abstract class Module {
   /** Every parameter, frozen ones too, with its state-dict key, in the order of registration. */
-  *namedParameters(prefix = ""): Generator<[name: string, parameter: Parameter]> {
+  *namedParameters(
+    prefix = "",
+  ): Generator<[name: string, parameter: Parameter]> {
     for (const [property, value] of Object.entries(this)) {
       yield* walk(value, prefix + snakeCase(property));
     }
@@ -45,12 +47,18 @@ export abstract class Module {
    * @returns what did not fit, when not strict.
    * @throws AvjepaError AVJ_STATE_DICT listing missing, unexpected and mis-shaped keys.
    */
-  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): StateDictDifference {
+  loadStateDict(
+    state: StateDict,
+    options: { strict?: boolean } = {},
+  ): StateDictDifference {
     const own = new Map(this.namedParameters());
     const difference = compareStateDicts(own, state);
     const { missing, unexpected, misshaped } = difference;
     const strict = options.strict ?? true;
-    if (misshaped.length > 0 || (strict && missing.length + unexpected.length > 0)) {
+    if (
+      misshaped.length > 0 ||
+      (strict && missing.length + unexpected.length > 0)
+    ) {
       throw new AvjepaError("AVJ_STATE_DICT", describeDifference(difference), {
         hint: "the weights are of another model: compare their size, patch, frames and modalities",
       });
@@ -76,10 +84,17 @@ export abstract class Module {
 export interface StateDictDifference {
   missing: string[];
   unexpected: string[];
-  misshaped: { key: string; expected: readonly number[]; found: readonly number[] }[];
+  misshaped: {
+    key: string;
+    expected: readonly number[];
+    found: readonly number[];
+  }[];
 }
 
-function compareStateDicts(own: Map<string, Parameter>, state: StateDict): StateDictDifference {
+function compareStateDicts(
+  own: Map<string, Parameter>,
+  state: StateDict,
+): StateDictDifference {
   const misshaped: StateDictDifference["misshaped"] = [];
   for (const [key, parameter] of own) {
     const found = state[key]?.shape;
@@ -94,12 +109,21 @@ function compareStateDicts(own: Map<string, Parameter>, state: StateDict): State
   };
 }
 
-function describeDifference({ missing, unexpected, misshaped }: StateDictDifference): string {
+function describeDifference({
+  missing,
+  unexpected,
+  misshaped,
+}: StateDictDifference): string {
   const some = (title: string, keys: string[]) =>
     keys.length === 0
       ? []
-      : [`${title} (${keys.length}): ${keys.slice(0, 8).join(", ")}${keys.length > 8 ? ", …" : ""}`];
-  const shapes = misshaped.map(({ key, expected, found }) => `${key} is [${found.join(", ")}], not [${expected.join(", ")}]`);
+      : [
+          `${title} (${keys.length}): ${keys.slice(0, 8).join(", ")}${keys.length > 8 ? ", …" : ""}`,
+        ];
+  const shapes = misshaped.map(
+    ({ key, expected, found }) =>
+      `${key} is [${found.join(", ")}], not [${expected.join(", ")}]`,
+  );
   return [
     "the weights do not fit the model",
     ...some("missing", missing),
@@ -111,7 +135,9 @@ function describeDifference({ missing, unexpected, misshaped }: StateDictDiffere
 function* walk(value: unknown, name: string): Generator<[string, Parameter]> {
   if (value instanceof Parameter) yield [name, value];
   else if (value instanceof Module) yield* value.namedParameters(`${name}.`);
-  else if (Array.isArray(value)) for (const [i, element] of value.entries()) yield* walk(element, `${name}.${i}`);
+  else if (Array.isArray(value))
+    for (const [i, element] of value.entries())
+      yield* walk(element, `${name}.${i}`);
 }
 
 function snakeCase(name: string): string {

@@ -58,13 +58,23 @@ export class AdamW {
     this.#betas = options.betas ?? [0.9, 0.999];
     this.#eps = options.eps ?? 1e-8;
     const { noDecay = () => false } = options;
-    const decays = (name: string, p: Parameter) => isDecayed(name, p) && !noDecay(name);
+    const decays = (name: string, p: Parameter) =>
+      isDecayed(name, p) && !noDecay(name);
     this.#slabs = [true, false].flatMap((decayed) =>
       modules.flatMap((module, i) =>
-        flatten(learned(module).filter(([name, p]) => decays(name, p) === decayed)).map((chunk) => {
+        flatten(
+          learned(module).filter(([name, p]) => decays(name, p) === decayed),
+        ).map((chunk) => {
           const { device, dtype } = chunk.data;
           const state = () => keep(zeros([chunk.length], { device, dtype }));
-          return { module: i, decayed, chunk, grad: attachGradients(chunk), m: state(), v: state() };
+          return {
+            module: i,
+            decayed,
+            chunk,
+            grad: attachGradients(chunk),
+            m: state(),
+            v: state(),
+          };
         }),
       ),
     );
@@ -89,8 +99,11 @@ export class AdamW {
   step(options: AdamWStep): Tensor[] {
     const { lr, wd = 0, clip = null, ema } = options;
     const norms = this.#modules.map((module, i) => {
-      const grads = this.#slabs.filter((slab) => slab.module === i).map((slab) => slab.grad);
-      const device = grads[0]?.device ?? module.parameters()[0]?.device ?? "cpu";
+      const grads = this.#slabs
+        .filter((slab) => slab.module === i)
+        .map((slab) => slab.grad);
+      const device =
+        grads[0]?.device ?? module.parameters()[0]?.device ?? "cpu";
       return operation("norm", device, [grads.map((grad) => grad.handle)]);
     });
     const averages = ema && this.#average(ema.target);
@@ -136,10 +149,16 @@ export class AdamW {
       for (const [name, view] of Object.entries(own)) {
         const values = state[name];
         if (values === undefined || values.shape.join() !== view.shape.join()) {
-          const found = values ? `is [${values.shape.join(", ")}], not [${view.shape.join(", ")}]` : "is missing";
-          throw new AvjepaError("AVJ_STATE_DICT", `optimizer state: ${name} ${found}`, {
-            hint: "the checkpoint is of another model",
-          });
+          const found = values
+            ? `is [${values.shape.join(", ")}], not [${view.shape.join(", ")}]`
+            : "is missing";
+          throw new AvjepaError(
+            "AVJ_STATE_DICT",
+            `optimizer state: ${name} ${found}`,
+            {
+              hint: "the checkpoint is of another model",
+            },
+          );
         }
         invoke("copy_", [view.handle, values.handle]);
       }
@@ -166,14 +185,25 @@ export class AdamW {
     const named = new Map(target.namedParameters());
     const own = this.#modules.findIndex((module) => {
       const names = learned(module);
-      return names.length > 0 && names.every(([name, p]) => named.get(name)?.shape.join() === p.shape.join());
+      return (
+        names.length > 0 &&
+        names.every(
+          ([name, p]) => named.get(name)?.shape.join() === p.shape.join(),
+        )
+      );
     });
     if (own < 0) {
-      throw new AvjepaError("AVJ_ARGUMENT", "adamw.step: ema.target is no copy of any of the optimizer's modules");
+      throw new AvjepaError(
+        "AVJ_ARGUMENT",
+        "adamw.step: ema.target is no copy of any of the optimizer's modules",
+      );
     }
     const chunks = new Map<Slab, Chunk>();
     for (const slab of this.#slabs.filter(({ module }) => module === own)) {
-      const copies = slab.chunk.places.map(({ name }): [string, Parameter] => [name, named.get(name) as Parameter]);
+      const copies = slab.chunk.places.map(({ name }): [string, Parameter] => [
+        name,
+        named.get(name) as Parameter,
+      ]);
       const [chunk] = flatten(copies);
       chunks.set(slab, chunk as Chunk);
     }

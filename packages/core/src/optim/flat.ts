@@ -6,7 +6,13 @@
 
 import { type Parameter } from "../nn/parameter.ts";
 import { keep } from "../scope.ts";
-import { type Tensor, byteSize, operation, requireGrad, zeros } from "../tensor.ts";
+import {
+  type Tensor,
+  byteSize,
+  operation,
+  requireGrad,
+  zeros,
+} from "../tensor.ts";
 import { invoke } from "../transport.ts";
 
 /** Parameters begin at multiples of this many bytes. */
@@ -31,13 +37,18 @@ export interface Chunk {
 }
 
 /** Moves parameters (all of one type and device) into chunks, in order, values kept. */
-export function flatten(parameters: readonly [name: string, parameter: Parameter][]): Chunk[] {
+export function flatten(
+  parameters: readonly [name: string, parameter: Parameter][],
+): Chunk[] {
   const plans: { places: Place[]; length: number }[] = [];
   for (const [name, parameter] of parameters) {
     const elements = ALIGNMENT / byteSize([1], parameter.dtype);
     const length = Math.ceil(parameter.size / elements) * elements;
     let plan = plans.at(-1);
-    if (plan === undefined || byteSize([plan.length + length], parameter.dtype) > CHUNK_BYTES) {
+    if (
+      plan === undefined ||
+      byteSize([plan.length + length], parameter.dtype) > CHUNK_BYTES
+    ) {
       plan = { places: [], length: 0 };
       plans.push(plan);
     }
@@ -71,5 +82,9 @@ export function attachGradients(chunk: Chunk): Tensor {
 
 /** The part of a buffer laid out like the chunk that belongs to one parameter. */
 export function viewOf(buffer: Tensor, { start, parameter }: Place): Tensor {
-  return operation("view", buffer.device, [buffer.handle, start, [...parameter.shape]]);
+  return operation("view", buffer.device, [
+    buffer.handle,
+    start,
+    [...parameter.shape],
+  ]);
 }
