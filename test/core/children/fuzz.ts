@@ -1,6 +1,12 @@
 /** Calls every operation of the addon with arguments of no sense: each must answer or throw, and the device must live. */
 
-import { AvjepaError, native, synchronize, tensor } from "@avjepa/core";
+import {
+  AvjepaError,
+  native,
+  synchronize,
+  type Tensor,
+  tensor,
+} from "@avjepa/core";
 import { invoke } from "../../../packages/core/src/transport.ts";
 
 let state = 1;
@@ -23,27 +29,34 @@ const numbers = [
   -1e300,
   2 ** 53,
 ];
-const handles = () =>
-  [
+// Held for good: calls below free handles behind the tensors' backs.
+const held: Tensor[] = [];
+const handles = () => {
+  const made = [
     tensor([1, 2, 3, 4], [2, 2]),
     tensor([1, 2, 3, 4], [2, 2], { requiresGrad: true }),
     tensor(Int32Array.of(0, 1, 2)),
     tensor(Uint8Array.of(1, 2, 3), [1, 1, 1, 1, 3]),
     tensor([], [0, 4]),
     tensor([5], []),
-  ].map((x) => x.handle);
+  ];
+  held.push(...made);
+  return made.map((x) => x.handle);
+};
 
 const codes = new Map<string, number>();
 let answered = 0;
-for (let round = 0; round < 40; round++) {
+for (let round = 0; round < 300; round++) {
   const live = handles();
+  // Some rounds mostly of tensors, some mostly of numbers.
+  const share = round % 4;
   const value = () =>
-    below(2) === 0
-      ? (live[below(live.length)] as number)
-      : (numbers[below(numbers.length)] as number);
+    (below(4) <= share
+      ? live[below(live.length)]
+      : numbers[below(numbers.length)]) as number;
   for (const name of native.operations()) {
     const args = Array.from({ length: below(12) }, () =>
-      below(4) === 0 ? Array.from({ length: below(4) }, value) : value(),
+      below(6) === 0 ? Array.from({ length: below(4) }, value) : value(),
     );
     try {
       invoke(name, args);
