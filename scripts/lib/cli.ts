@@ -201,10 +201,13 @@ export function parseCommand<T extends object = object>(
     ...command.opts<CommonOptions & T & { fname?: string }>(),
   };
   const positional = [...command.args];
+  // `doctor --devices` names none.
+  const named: unknown = options.devices;
+  const words = Array.isArray(named) ? (named as string[]) : [];
   // `--devices cpu CONFIG`: a list of devices ends where no device follows.
-  options.devices = options.devices.filter((word) => {
+  const devices = words.filter((word) => {
     if (device.test(word)) return true;
-    if (spec?.config && /\.ya?ml$/.test(word)) positional.push(word);
+    if (spec?.config && /\.(ya?ml|csv)$/.test(word)) positional.push(word);
     else
       throw new AvjepaError(
         "AVJ_USAGE",
@@ -215,8 +218,9 @@ export function parseCommand<T extends object = object>(
       );
     return false;
   });
-  const repeated = options.devices.find(
-    (word, i) => word !== "cpu" && options.devices.indexOf(word) !== i,
+  Object.assign(options, { devices });
+  const repeated = devices.find(
+    (word, i) => word !== "cpu" && devices.indexOf(word) !== i,
   );
   if (repeated)
     throw new AvjepaError("AVJ_USAGE", `--devices names ${repeated} twice`, {
