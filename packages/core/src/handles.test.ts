@@ -267,6 +267,15 @@ describe("faults of kernels are told at the next await", () => {
     expect(error.hint).toContain("smaller batch");
   });
 
+  test("what was skipped has no values, rather than wrong ones", async () => {
+    tensor([1]).indexSelect(tensor(Int32Array.of(5)));
+    const after = tensor([1, 2]).add(1);
+    await rejected(() => synchronize());
+    expect((await rejected(() => after.toArray())).message).toContain(
+      "before anything has been written",
+    );
+  });
+
   test("only once: what comes after is right", async () => {
     const rows = tensor(Int32Array.of(5));
     for (let i = 0; i < 3; i++) tensor([1]).indexSelect(rows);
