@@ -31,9 +31,14 @@ function crossing(): Cross {
   const library = dlopen(addonPath, {
     avj_call: { args: ["u32", "ptr", "u32", "ptr", "u32"], returns: "i32" },
   });
+  // Arrays of this size are never moved, so their addresses are asked for once.
   const out = ptr(answer);
-  return (operation, length) =>
-    library.symbols.avj_call(operation, ptr(args), length, out, answer.length);
+  let [known, address] = [args, ptr(args)];
+  return (operation, length) => {
+    if (known !== args) [known, address] = [args, ptr(args)];
+    const { avj_call } = library.symbols;
+    return avj_call(operation, address, length, out, answer.length);
+  };
 }
 
 const cross = crossing();
