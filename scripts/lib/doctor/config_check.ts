@@ -127,8 +127,8 @@ async function checkPretraining(
   });
   report.plan = plan;
   if (known && samples < plan.batch.total)
-    report.problems.push(
-      `the indexes have ${samples} files, fewer than the ${plan.batch.total} clips of a step`,
+    warnings.push(
+      `the indexes have ${samples} files, fewer than the ${plan.batch.total} clips of a step: files repeat within it`,
     );
   const dtype = config.meta.dtype === "bfloat16" ? "bfloat16" : "float32";
   const speed = await measureSpeed(device, modelShape(config), dtype);
@@ -217,7 +217,7 @@ export function formatConfig(report: ConfigReport): string[] {
       seconds.run === null ? "" : `; ${formatDuration(seconds.run)} the run`;
     rows.push([
       "time",
-      `about ${seconds.step.toPrecision(2)} s a step on ${plan?.device ?? "this device"}${run}, if the loader keeps up`,
+      `about ${formatSeconds(seconds.step)} a step on ${plan?.device ?? "this device"}${run}, if the loader keeps up`,
     ]);
   }
   if (memory)
@@ -238,4 +238,10 @@ export function formatConfig(report: ConfigReport): string[] {
     ...(plan ? formatPlan(plan) : []),
     ...rows.map(([name, text]) => `${name.padEnd(8)}  ${text}`),
   ];
+}
+
+/** `0.53 s`, `41 s`, `5:40`. */
+function formatSeconds(seconds: number): string {
+  if (seconds >= 99.5) return formatDuration(seconds);
+  return `${seconds >= 9.95 ? seconds.toFixed(0) : seconds.toPrecision(2)} s`;
 }
