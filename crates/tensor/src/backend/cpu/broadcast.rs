@@ -168,3 +168,155 @@ fn integers(d: &Broadcast, plan: &Plan) -> Result<()> {
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, int, random, run, tensor, to_vec},
+        tensor::Tensor,
+    };
+
+    const ALL: [Binary; 9] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Max,
+        Binary::Min,
+        Binary::Pow,
+        Binary::Equal,
+        Binary::Less,
+    ];
+
+    fn reference(op: Binary, a: f64, b: f64) -> f64 {
+        match op {
+            Binary::Add => a + b,
+            Binary::Sub => a - b,
+            Binary::Mul => a * b,
+            Binary::Div => a / b,
+            Binary::Max => a.max(b),
+            Binary::Min => a.min(b),
+            Binary::Pow => a.powf(b),
+            Binary::Equal => f64::from(a == b),
+            Binary::Less => f64::from(a < b),
+        }
+    }
+
+    /// Strides of `from` stretched to `to`, both of the same rank.
+    fn strides(from: &[usize], to: &[usize]) -> Vec<usize> {
+        let mut stride = 1;
+        let mut strides = vec![0; to.len()];
+        for i in (0..to.len()).rev() {
+            strides[i] = if from[i] == to[i] { stride } else { 0 };
+            stride *= from[i];
+        }
+        strides
+    }
+
+    fn descriptor(op: Binary, a: &Tensor, b: &Tensor, y: &Tensor) -> Broadcast {
+        Broadcast {
+            op,
+            a_strides: strides(&a.shape, &y.shape),
+            b_strides: strides(&b.shape, &y.shape),
+            a: a.clone(),
+            b: b.clone(),
+            y: y.clone(),
+            accumulate: false,
+        }
+    }
+
+    fn naive(op: Binary, a: &Tensor, b: &Tensor, shape: &[usize]) -> Vec<f64> {
+        let (sa, sb) = (strides(&a.shape, shape), strides(&b.shape, shape));
+        let (va, vb) = (to_vec(a), to_vec(b));
+        (0..shape.iter().product())
+            .map(|mut i: usize| {
+                let (mut at, mut bt) = (0, 0);
+                for d in (0..shape.len()).rev() {
+                    at += i % shape[d] * sa[d];
+                    bt += i % shape[d] * sb[d];
+                    i /= shape[d];
+                }
+                reference(op, va[at], vb[bt])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn shapes_against_the_formula() {
+        let shapes: [[&[usize]; 3]; 9] = [
+            [&[5, 7], &[5, 7], &[5, 7]],
+            [&[70, 1031], &[1, 1031], &[70, 1031]],
+            [&[70, 1], &[70, 600], &[70, 600]],
+            [&[4, 1, 3], &[1, 5, 1], &[4, 5, 3]],
+            [&[2, 3, 4, 5], &[2, 1, 4, 1], &[2, 3, 4, 5]],
+            [&[1, 1], &[9, 11], &[9, 11]],
+            [&[0, 4], &[1, 4], &[0, 4]],
+            [&[], &[], &[]],
+            [&[3, 1, 1, 700], &[1, 2, 5, 700], &[3, 2, 5, 700]],
+        ];
+        for dtype in FLOATS {
+            for [sa, sb, shape] in shapes {
+                let (a, b) = (random(sa, 1, dtype), random(sb, 2, dtype));
+                let y = run(shape, dtype, |k, y| k.broadcast(&descriptor(Binary::Sub, &a, &b, y)));
+                assert_close(&y, &naive(Binary::Sub, &a, &b, shape), 1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn every_function() {
+        for dtype in FLOATS {
+            let a = tensor(&[6], &[0.5, 1.0, 2.0, 3.0, 0.25, 1.5], dtype);
+            let b = tensor(&[6], &[2.0, 1.0, -1.0, 0.5, 3.0, 1.5], dtype);
+            for op in ALL {
+                let y = run(&[6], dtype, |k, y| k.broadcast(&descriptor(op, &a, &b, y)));
+                assert_close(&y, &naive(op, &a, &b, &[6]), 1.0);
+            }
+        }
+        let (a, b) = (int(&[7, -7, i32::MAX, 2]), int(&[2, 2, 1, 2]));
+        let of = |op| to_vec(&run(&[4], DType::I32, |k, y| k.broadcast(&descriptor(op, &a, &b, y))));
+        assert_eq!(of(Binary::Div), [3.0, -3.0, f64::from(i32::MAX), 1.0]);
+        assert_eq!(of(Binary::Add), [9.0, -5.0, f64::from(i32::MIN), 4.0]);
+        assert_eq!(of(Binary::Less), [0.0, 1.0, 0.0, 0.0]);
+        let d = descriptor(Binary::Div, &a, &int(&[1, 0, 1, 1]), &int(&[0; 4]));
+        crate::backend::cpu::testing::sync();
+        assert_eq!(broadcast(&d).unwrap_err().code, Code::Argument);
+    }
+
+    #[test]
+    fn nan_wins_in_extrema() {
+        let (a, b) = (tensor(&[2], &[f64::NAN, 1.0], DType::F32), tensor(&[2], &[1.0, f64::NAN], DType::F32));
+        for op in [Binary::Max, Binary::Min] {
+            let y = run(&[2], DType::F32, |k, y| k.broadcast(&descriptor(op, &a, &b, y)));
+            assert!(to_vec(&y).iter().all(|v| v.is_nan()));
+        }
+    }
+
+    #[test]
+    fn in_place_adding_and_threads() {
+        for dtype in FLOATS {
+            let (a, b) = (random(&[70_001], 1, dtype), random(&[70_001], 2, dtype));
+            let expected = naive(Binary::Mul, &a, &b, &[70_001]);
+            assert_same_on_threads(|| {
+                vec![run(&[70_001], dtype, |k, y| k.broadcast(&descriptor(Binary::Mul, &a, &b, y)))]
+            });
+            let more: Vec<f64> = to_vec(&a).iter().zip(&expected).map(|(a, e)| a + e).collect();
+            let sum = run(&[70_001], dtype, |k, y| {
+                k.cast(&a, y)?;
+                k.broadcast(&Broadcast { accumulate: true, ..descriptor(Binary::Mul, &a, &b, y) })
+            });
+            assert_close(&sum, &more, 2.0);
+            run(&[1], dtype, |k, _| k.broadcast(&descriptor(Binary::Mul, &a, &b, &b)));
+            assert_close(&b, &expected, 1.0);
+        }
+    }
+
+    #[test]
+    fn neighbouring_axes_are_merged() {
+        let (a, b) = (random(&[2, 3, 4], 1, DType::F32), random(&[2, 3, 4], 1, DType::F32));
+        assert_eq!(Plan::new(&descriptor(Binary::Add, &a, &b, &a)).axes, [(24, 1, 1)]);
+        let b = random(&[1, 1, 4], 1, DType::F32);
+        assert_eq!(Plan::new(&descriptor(Binary::Add, &a, &b, &a)).axes, [(6, 4, 0), (4, 1, 1)]);
+    }
+}

@@ -208,3 +208,76 @@ pub fn fill(y: &Tensor, value: f64) -> Result<()> {
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::testing::{
+        FLOATS, SIZES, assert_close, assert_same_on_threads, bits, random, run, tensor, to_vec,
+    };
+
+    #[test]
+    fn every_pair_of_types() {
+        let values = [0.0, 1.0, 2.5, 7.75, 100.0, 200.0];
+        for from in DType::ALL {
+            let x = tensor(&[6], &values, from);
+            for to in DType::ALL {
+                let expected: Vec<f64> =
+                    to_vec(&x).iter().map(|v| if to.is_float() { *v } else { v.trunc() }).collect();
+                assert_eq!(to_vec(&run(&[6], to, |b, y| b.cast(&x, y))), expected, "{from} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_and_threads() {
+        for n in SIZES {
+            for from in FLOATS {
+                let x = random(&[n], 1, from);
+                for to in FLOATS {
+                    assert_close(&run(&[n], to, |b, y| b.cast(&x, y)), &to_vec(&x), 0.5);
+                }
+            }
+            let x = random(&[n], 2, DType::F32);
+            assert_same_on_threads(|| vec![run(&[n], DType::BF16, |b, y| b.cast(&x, y))]);
+        }
+    }
+
+    #[test]
+    fn bf16_is_rounded_once() {
+        // Just above the middle of two bfloat16, by less than f32 can tell.
+        let x = tensor(&[2], &[1.0 + 2f64.powi(-8) + 2f64.powi(-40), 1.0 + 2f64.powi(-8) - 2f64.powi(-40)], DType::F64);
+        assert_eq!(to_vec(&run(&[2], DType::BF16, |b, y| b.cast(&x, y))), [1.0 + 2f64.powi(-7), 1.0]);
+        let nan = tensor(&[3], &[f64::NAN, f64::INFINITY, 1e300], DType::F64);
+        let y = to_vec(&run(&[3], DType::BF16, |b, y| b.cast(&nan, y)));
+        assert!(y[0].is_nan() && y[1] == f64::INFINITY && y[2] == f64::INFINITY);
+    }
+
+    #[test]
+    fn integers_keep_their_bits() {
+        let bytes: Vec<u8> = [i64::MAX, i64::MIN, 1 << 40, -1].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let x = Tensor::from_bytes(&crate::op::testing::cpu(), &[4], DType::I64, bytes).unwrap();
+        assert_eq!(to_vec(&run(&[4], DType::I32, |b, y| b.cast(&x, y))), [-1.0, 0.0, 0.0, -1.0]);
+    }
+
+    #[test]
+    fn in_place_and_copies() {
+        let x = random(&[3000], 3, DType::F32);
+        let expected: Vec<f64> = to_vec(&x).iter().map(|v| v.trunc()).collect();
+        let same = Tensor { dtype: DType::I32, ..x.clone() };
+        run(&[1], DType::F32, |b, _| b.cast(&x, &same));
+        assert_eq!(to_vec(&same), expected);
+        let large = random(&[1 << 19], 4, DType::F64);
+        assert!(bits(&run(&[1 << 19], DType::F64, |b, y| b.cast(&large, y))) == bits(&large));
+    }
+
+    #[test]
+    fn fills() {
+        for dtype in DType::ALL {
+            for n in [0, 1, 70_001] {
+                let y = run(&[n], dtype, |b, y| b.fill(y, 3.0));
+                assert!(to_vec(&y).iter().all(|&v| v == 3.0));
+            }
+        }
+    }
+}

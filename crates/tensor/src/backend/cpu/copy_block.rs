@@ -52,3 +52,45 @@ fn add<A: Real>(d: &CopyBlock, src: Input, dst: Output) {
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, random, run, to_vec},
+    };
+
+    #[test]
+    fn blocks_against_the_formula() {
+        for dtype in FLOATS {
+            for (rows, columns) in [(3, 4), (1, 1), (200, 700), (0, 4), (4, 0)] {
+                for accumulate in [false, true] {
+                    let (src, dst) =
+                        (random(&[rows + 1, columns + 3], 1, dtype), random(&[rows + 2, columns + 5], 2, dtype));
+                    let mut expected = to_vec(&dst);
+                    let from = to_vec(&src);
+                    for r in 0..rows {
+                        for c in 0..columns {
+                            let at = &mut expected[2 + r * (columns + 5) + c];
+                            *at = if accumulate { *at } else { 0.0 } + from[3 + r * (columns + 3) + c];
+                        }
+                    }
+                    let d = CopyBlock {
+                        src,
+                        src_start: 3,
+                        src_stride: columns + 3,
+                        dst: dst.clone(),
+                        dst_start: 2,
+                        dst_stride: columns + 5,
+                        rows,
+                        columns,
+                        accumulate,
+                    };
+                    run(&[1], DType::F32, |b, _| b.copy_block(&d));
+                    assert_close(&dst, &expected, 1.0);
+                }
+            }
+        }
+    }
+}

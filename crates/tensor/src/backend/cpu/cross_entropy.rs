@@ -125,3 +125,109 @@ fn binary<A: Real>(x: Input, t: Input, dy: Option<Input>, out: Output) {
         },
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{
+            FLOATS, assert_close, assert_same_on_threads, empty, int, random, run, tensor, to_vec,
+        },
+        error::Code,
+    };
+
+    fn kept(dtype: DType) -> DType {
+        if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+    }
+
+    #[test]
+    fn labels_against_the_formula() {
+        for dtype in FLOATS {
+            for [m, c] in [[1, 1], [7, 3], [300, 174], [0, 5]] {
+                for smoothing in [0.0, 0.1] {
+                    let (x, dy) = (random(&[m, c], 1, dtype), random(&[m], 2, kept(dtype)));
+                    let labels: Vec<i32> = (0..m).map(|i| (i * 5 % c) as i32).collect();
+                    let (values, slopes) = (to_vec(&x), to_vec(&dy));
+                    let (mut losses, mut gradient) = (vec![], to_vec(&random(&[m, c], 3, dtype)));
+                    for i in 0..m {
+                        let row = &values[i * c..(i + 1) * c];
+                        let lse = row.iter().map(|v| v.exp()).sum::<f64>().ln();
+                        let weight = |j: usize| {
+                            smoothing / c as f64 + if j == labels[i] as usize { 1.0 - smoothing } else { 0.0 }
+                        };
+                        losses.push((0..c).map(|j| weight(j) * (lse - row[j])).sum::<f64>());
+                        (0..c).for_each(|j| gradient[i * c + j] += slopes[i] * ((row[j] - lse).exp() - weight(j)));
+                    }
+                    let both = || {
+                        let (loss, dx) = (empty(&[m], kept(dtype)), random(&[m, c], 3, dtype));
+                        let d = CrossEntropy {
+                            x: x.clone(),
+                            labels: int(&labels),
+                            smoothing,
+                            loss: loss.clone(),
+                            lse: empty(&[m], kept(dtype)),
+                        };
+                        run(&[1], dtype, |b, _| {
+                            b.cross_entropy(&d)?;
+                            b.cross_entropy_grad(&d, &dy, &dx, true)
+                        });
+                        vec![loss, dx]
+                    };
+                    let got = both();
+                    assert_close(&got[0], &losses, 2.0);
+                    assert_close(&got[1], &gradient, 1.0);
+                    assert_same_on_threads(both);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_label_out_of_range_is_an_error() {
+        let (loss, lse) = (empty(&[1], DType::F32), empty(&[1], DType::F32));
+        let d = CrossEntropy { x: random(&[1, 3], 1, DType::F32), labels: int(&[3]), smoothing: 0.0, loss, lse };
+        crate::backend::cpu::testing::sync();
+        let error = cross_entropy(&d).unwrap_err();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (Code::Argument, "label 0 is 3, but there are 3 to choose from")
+        );
+    }
+
+    #[test]
+    fn logits_against_the_formula() {
+        for dtype in FLOATS {
+            for n in [0, 1, 700, 40_000] {
+                let (x, dy) = (random(&[n], 1, dtype), random(&[n], 2, kept(dtype)));
+                let t = tensor(&[n], &(0..n).map(|i| (i % 3) as f64 / 2.0).collect::<Vec<_>>(), kept(dtype));
+                let (xs, ts, gs) = (to_vec(&x), to_vec(&t), to_vec(&dy));
+                let before = to_vec(&random(&[n], 3, dtype));
+                let p = |x: f64| 1.0 / (1.0 + (-x).exp());
+                let losses: Vec<f64> =
+                    (0..n).map(|i| -ts[i] * p(xs[i]).ln() - (1.0 - ts[i]) * (1.0 - p(xs[i])).ln()).collect();
+                let gradient: Vec<f64> = (0..n).map(|i| before[i] + gs[i] * (p(xs[i]) - ts[i])).collect();
+                let both = || {
+                    let (loss, dx) = (empty(&[n], kept(dtype)), random(&[n], 3, dtype));
+                    let d = BinaryCrossEntropy { x: x.clone(), targets: t.clone(), loss: loss.clone() };
+                    run(&[1], dtype, |b, _| {
+                        b.binary_cross_entropy(&d)?;
+                        b.binary_cross_entropy_grad(&d, &dy, &dx, true)
+                    });
+                    vec![loss, dx]
+                };
+                let got = both();
+                assert_close(&got[0], &losses, 1.0);
+                assert_close(&got[1], &gradient, 1.0);
+                assert_same_on_threads(both);
+            }
+        }
+        let d = BinaryCrossEntropy {
+            x: tensor(&[2], &[1000.0, -1000.0], DType::F32),
+            targets: tensor(&[2], &[0.0, 1.0], DType::F32),
+            loss: empty(&[2], DType::F32),
+        };
+        run(&[1], DType::F32, |b, _| b.binary_cross_entropy(&d));
+        assert_eq!(to_vec(&d.loss), [1000.0, 1000.0]);
+    }
+}

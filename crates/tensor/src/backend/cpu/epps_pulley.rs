@@ -118,3 +118,57 @@ fn backward<A: Real>(d: &EppsPulleyGrad) -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, empty, random, run, to_vec},
+    };
+
+    #[test]
+    fn statistic_and_gradient_against_the_formula() {
+        for dtype in FLOATS {
+            for [n, s, k] in [[1, 1, 1], [65, 33, 5], [300, 70, 17]] {
+                let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+                let (x, dy) = (random(&[n, s], 1, dtype), random(&[s], 2, kept));
+                let knots: Vec<f64> = (0..k).map(|i| 0.3 + 5.0 * i as f64 / k as f64).collect();
+                let weights: Vec<f64> = (0..k).map(|i| 1.0 / (1.0 + i as f64)).collect();
+                let (values, slopes) = (to_vec(&x), to_vec(&dy));
+                let (mut expected, mut gradient) = (vec![0.0; s], to_vec(&random(&[n, s], 3, dtype)));
+                for c in 0..s {
+                    for (t, w) in knots.iter().zip(&weights) {
+                        let column = || (0..n).map(|r| t * values[r * s + c]);
+                        let cos = column().map(f64::cos).sum::<f64>() / n as f64 - (-0.5 * t * t).exp();
+                        let sin = column().map(f64::sin).sum::<f64>() / n as f64;
+                        expected[c] += n as f64 * w * (cos * cos + sin * sin);
+                        for (r, angle) in column().enumerate() {
+                            gradient[r * s + c] += slopes[c] * 2.0 * w * t * (sin * angle.cos() - cos * angle.sin());
+                        }
+                    }
+                }
+                let both = || {
+                    let (y, dx) = (empty(&[s], kept), random(&[n, s], 3, dtype));
+                    let forward = EppsPulley {
+                        x: x.clone(),
+                        knots: knots.clone(),
+                        weights: weights.clone(),
+                        y: y.clone(),
+                        means: empty(&[s, k, 2], kept),
+                    };
+                    let grad = EppsPulleyGrad { forward: forward.clone(), dy: dy.clone(), dx: (dx.clone(), true) };
+                    run(&[1], kept, |b, _| {
+                        b.epps_pulley(&forward)?;
+                        b.epps_pulley_grad(&grad)
+                    });
+                    vec![y, dx]
+                };
+                let got = both();
+                assert_close(&got[0], &expected, 8.0);
+                assert_close(&got[1], &gradient, 8.0);
+                assert_same_on_threads(both);
+            }
+        }
+    }
+}

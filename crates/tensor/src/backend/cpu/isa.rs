@@ -2,7 +2,7 @@
 //!
 //! A kernel is written once, generic over [`Simd`], as the `run` of a [`Kernel`]; [`Isa::run`] compiles it with the features of the
 //! instruction set that was asked for. Everything inside `run` must be `#[inline(always)]`, because a function compiled apart would be
-//! compiled without those features; to leave the inlined body (to bound the code's size), call another kernel through [`Simd::call`].
+//! compiled without those features (so no closures around vectors, and no `map` or `fold` over them); to leave the inlined body (to bound the code's size), call another kernel through [`Simd::call`].
 
 mod avx2;
 mod avx512;
@@ -166,6 +166,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `acc + a·b` over pairs of bfloat16: lane `i` of `a` and `b` holds two of them, low half first.
     #[inline(always)]
     fn dot_bf16(_a: Self::F32, _b: Self::F32, _acc: Self::F32) -> Self::F32 {
+        unreachable!("only the avx512bf16 kernels multiply pairs of bfloat16")
+    }
+
+    /// Pairs for [`Simd::dot_bf16`]: both rounded to bfloat16, `low` in the low halves.
+    #[inline(always)]
+    fn pair_bf16(_low: Self::F32, _high: Self::F32) -> Self::F32 {
         unreachable!("only the avx512bf16 kernels multiply pairs of bfloat16")
     }
 }

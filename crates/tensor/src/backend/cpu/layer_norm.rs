@@ -133,3 +133,130 @@ fn backward<A: Real>(d: &LayerNormGrad) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, random, run, to_vec, tolerance},
+        tensor::Tensor,
+    };
+
+    const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 7], [40, 192], [700, 65], [3, 2000], [0, 4]];
+
+    fn statistics_type(dtype: DType) -> DType {
+        if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+    }
+
+    /// x, weight, bias, and what the forward pass gives.
+    fn forward(x: &Tensor, affine: Option<&(Tensor, Tensor)>, out: DType) -> LayerNorm {
+        let [rows, _] = x.shape[..] else { panic!("a matrix") };
+        let kept = statistics_type(x.dtype);
+        let empty = |shape: &[usize], dtype| Tensor::empty(x.device(), shape, dtype);
+        let d = LayerNorm {
+            x: x.clone(),
+            weight: affine.map(|a| a.0.clone()),
+            bias: affine.map(|a| a.1.clone()),
+            eps: 1e-6,
+            y: empty(&x.shape, out),
+            mean: empty(&[rows], kept),
+            rstd: empty(&[rows], kept),
+        };
+        run(&[1], DType::F32, |b, _| b.layer_norm(&d));
+        d
+    }
+
+    /// x̂ and rstd in f64.
+    fn normal(x: &Tensor) -> (Vec<f64>, Vec<f64>) {
+        let n = x.shape[1];
+        let (mut out, mut rstds) = (vec![], vec![]);
+        for row in to_vec(x).chunks(n) {
+            let mean = row.iter().sum::<f64>() / n as f64;
+            let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
+            let rstd = 1.0 / (variance + 1e-6).sqrt();
+            out.extend(row.iter().map(|v| (v - mean) * rstd));
+            rstds.push(rstd);
+        }
+        (out, rstds)
+    }
+
+    #[test]
+    fn formulae_in_every_mixture_of_types() {
+        for from in FLOATS {
+            for to in FLOATS {
+                for [rows, n] in SHAPES {
+                    // A single column has no variance: rstd is 1000, and so is the rounding.
+                    let scale = if n == 1 { 2000.0 } else { 4.0 };
+                    let x = random(&[rows, n], 1, from);
+                    let affine = (random(&[n], 2, statistics_type(from)), random(&[n], 3, statistics_type(from)));
+                    let dy = random(&[rows, n], 4, to);
+                    let (hat, rstd) = normal(&x);
+                    let (w, b, g) = (to_vec(&affine.0), to_vec(&affine.1), to_vec(&dy));
+                    let d = forward(&x, Some(&affine), to);
+                    let expected: Vec<f64> = hat.iter().enumerate().map(|(i, h)| h * w[i % n] + b[i % n]).collect();
+                    // Rounding is that of the less exact type.
+                    let bound = scale * tolerance(statistics_type(from)).max(tolerance(to)) / tolerance(to);
+                    assert_close(&d.y, &expected, bound);
+                    let plain = forward(&x, None, to);
+                    assert_close(&plain.y, &hat, bound);
+
+                    let mut expected = vec![];
+                    for r in 0..rows {
+                        let at = r * n..(r + 1) * n;
+                        let shift = at.clone().map(|i| g[i] * w[i % n]).sum::<f64>() / n as f64;
+                        let slope = at.clone().map(|i| g[i] * w[i % n] * hat[i]).sum::<f64>() / n as f64;
+                        expected.extend(at.map(|i| rstd[r] * (g[i] * w[i % n] - shift - hat[i] * slope)));
+                    }
+                    let kept = statistics_type(from);
+                    let (dx, dw, db) = (random(&x.shape, 5, from), random(&[n], 6, kept), random(&[n], 7, kept));
+                    let before = to_vec(&dx);
+                    let grad = LayerNormGrad {
+                        x: x.clone(),
+                        weight: d.weight.clone(),
+                        mean: d.mean.clone(),
+                        rstd: d.rstd.clone(),
+                        dy: dy.clone(),
+                        dx: Some((dx.clone(), true)),
+                        dweight: Some((dw.clone(), false)),
+                        dbias: Some((db.clone(), false)),
+                    };
+                    run(&[1], DType::F32, |b, _| b.layer_norm_grad(&grad));
+                    let expected: Vec<f64> = expected.iter().zip(before).map(|(e, b)| e + b).collect();
+                    assert_close(&dx, &expected, scale * if n == 1 { 1.0 } else { 2.0 });
+                    let sum = |f: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                        (0..n).map(|c| (0..rows).map(|r| f(r * n + c)).sum()).collect()
+                    };
+                    assert_close(&dw, &sum(&|i| g[i] * hat[i]), scale * 20.0);
+                    assert_close(&db, &sum(&|i| g[i]), 80.0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads() {
+        for [rows, n] in SHAPES {
+            let x = random(&[rows, n], 1, DType::F32);
+            let (weight, bias, dy) =
+                (random(&[n], 2, DType::F32), random(&[n], 3, DType::F32), random(&[rows, n], 4, DType::BF16));
+            assert_same_on_threads(|| {
+                let d = forward(&x, Some(&(weight.clone(), bias.clone())), DType::BF16);
+                let empty = |shape: &[usize]| Tensor::empty(x.device(), shape, DType::F32);
+                let (dx, dw, db) = (empty(&x.shape), empty(&[n]), empty(&[n]));
+                let grad = LayerNormGrad {
+                    x: x.clone(),
+                    weight: Some(weight.clone()),
+                    mean: d.mean.clone(),
+                    rstd: d.rstd.clone(),
+                    dy: dy.clone(),
+                    dx: Some((dx.clone(), false)),
+                    dweight: Some((dw.clone(), false)),
+                    dbias: Some((db.clone(), false)),
+                };
+                run(&[1], DType::F32, |b, _| b.layer_norm_grad(&grad));
+                vec![d.y, d.mean, d.rstd, dx, dw, db]
+            });
+        }
+    }
+}

@@ -106,3 +106,93 @@ fn backward<A: Real>(d: &LpLossGrad) -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, empty, int, random, run, to_vec},
+        tensor::Tensor,
+    };
+
+    fn targets(h: &Tensor, rows: &[i32], eps: Option<f64>) -> Vec<f64> {
+        let (n, h) = (h.shape[1], to_vec(h));
+        rows.iter()
+            .flat_map(|&r| {
+                let row = &h[r as usize * n..(r as usize + 1) * n];
+                let mean = row.iter().sum::<f64>() / n as f64;
+                let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
+                row.iter().map(|v| eps.map_or(*v, |eps| (v - mean) / (variance + eps).sqrt())).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn loss_and_gradient_against_the_formula() {
+        for (z_type, h_type) in
+            [(DType::F32, DType::F32), (DType::BF16, DType::F32), (DType::BF16, DType::BF16), (DType::F64, DType::F64)]
+        {
+            for [m, r, n] in [[1, 1, 2], [7, 3, 33], [500, 90, 192], [0, 3, 4]] {
+                for p in [1.0, 2.0, 1.5] {
+                    for eps in [Some(1e-6), None] {
+                        let (z, h) = (random(&[m, n], 1, z_type), random(&[r, n], 2, h_type));
+                        let rows: Vec<i32> = (0..m).map(|i| (i * 7 % r) as i32).collect();
+                        let t = targets(&h, &rows, eps);
+                        let kept = if z_type == DType::F64 { DType::F64 } else { DType::F32 };
+                        let (dy, zs) = (random(&[m], 3, kept), to_vec(&z));
+                        let slopes = to_vec(&dy);
+                        let loss: Vec<f64> = (0..m)
+                            .map(|i| {
+                                (0..n).map(|c| (zs[i * n + c] - t[i * n + c]).abs().powf(p)).sum::<f64>()
+                                    / (p * n as f64)
+                            })
+                            .collect();
+                        let before = to_vec(&random(&[m, n], 4, z_type));
+                        let gradient: Vec<f64> = (0..m * n)
+                            .map(|i| {
+                                let d = zs[i] - t[i];
+                                // 0.0 has a sign, but no slope.
+                                let slope = if d == 0.0 { 0.0 } else { d.abs().powf(p - 1.0) * d.signum() };
+                                before[i] + slopes[i / n] / n as f64 * slope
+                            })
+                            .collect();
+                        let both = || {
+                            let (y, dz) = (empty(&[m], kept), random(&[m, n], 4, z_type));
+                            let forward =
+                                LpLoss { z: z.clone(), h: h.clone(), rows: int(&rows), p, norm_eps: eps, y: y.clone() };
+                            let grad = LpLossGrad { forward: forward.clone(), dy: dy.clone(), dz: (dz.clone(), true) };
+                            run(&[1], kept, |b, _| {
+                                b.lp_loss(&forward)?;
+                                b.lp_loss_grad(&grad)
+                            });
+                            vec![y, dz]
+                        };
+                        let got = both();
+                        // The normalisation of two elements amplifies rounding.
+                        let scale = if n == 2 { 50.0 } else { 2.0 };
+                        assert_close(&got[0], &loss, scale);
+                        assert_close(&got[1], &gradient, scale);
+                        assert_same_on_threads(both);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_gradient_where_they_are_equal() {
+        for dtype in FLOATS {
+            for p in [0.5, 1.0, 1.5, 2.0] {
+                let z = random(&[2, 3], 1, dtype);
+                let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+                let forward =
+                    LpLoss { z: z.clone(), h: z.clone(), rows: int(&[0, 1]), p, norm_eps: None, y: empty(&[2], kept) };
+                let (dy, dz) = (random(&[2], 3, kept), empty(&[2, 3], dtype));
+                let grad = LpLossGrad { forward, dy, dz: (dz.clone(), false) };
+                run(&[1], kept, |b, _| b.lp_loss_grad(&grad));
+                assert_eq!(to_vec(&dz), [0.0; 6], "p = {p}");
+            }
+        }
+    }
+}

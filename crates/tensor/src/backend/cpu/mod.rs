@@ -5,13 +5,14 @@
 
 mod adamw;
 mod assemble;
+mod attend;
+mod attention;
 mod broadcast;
 mod cast;
 mod copy_block;
 mod cross_entropy;
 mod element;
 mod epps_pulley;
-mod fallback;
 mod gemm;
 pub mod isa;
 mod lanes;
@@ -136,11 +137,11 @@ impl Backend for Cpu {
     }
 
     fn attention(&self, d: &Attention) -> Result<()> {
-        fallback::attention(d)
+        attend::attention(d)
     }
 
     fn attention_grad(&self, d: &AttentionGrad) -> Result<()> {
-        fallback::attention_grad(d)
+        attend::attention_grad(d)
     }
 
     fn layer_norm(&self, d: &LayerNorm) -> Result<()> {

@@ -40,3 +40,35 @@ fn squares(x: Input) -> f64 {
     );
     partial.iter().sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, random, run, tensor, to_vec},
+    };
+
+    #[test]
+    fn over_all_chunks() {
+        for dtype in FLOATS {
+            let chunks = [random(&[70_001], 1, dtype), random(&[0], 2, dtype), random(&[3, 5], 3, dtype)];
+            let expected = chunks.iter().flat_map(to_vec).map(|v| v * v).sum::<f64>().sqrt();
+            let to = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+            let norm = || run(&[1], to, |b, y| b.norm(&chunks, y));
+            assert_close(&norm(), &[expected], 1.0);
+            assert_same_on_threads(|| vec![norm()]);
+        }
+        assert_eq!(to_vec(&run(&[1], DType::F32, |b, y| b.norm(&[], y))), [0.0]);
+    }
+
+    #[test]
+    fn large_gradients_do_not_overflow_and_bad_ones_show() {
+        let large = tensor(&[4], &[1e30; 4], DType::F32);
+        let norm = to_vec(&run(&[1], DType::F32, |b, y| b.norm(&[large.clone()], y)))[0];
+        assert!((norm / 2e30 - 1.0).abs() < 1e-6);
+        for bad in [f64::NAN, f64::INFINITY] {
+            let x = tensor(&[3], &[1.0, bad, 2.0], DType::F32);
+            assert!(!to_vec(&run(&[1], DType::F32, |b, y| b.norm(&[large.clone(), x.clone()], y)))[0].is_finite());
+        }
+    }
+}

@@ -191,3 +191,122 @@ fn scatter<A: Real>(d: &Patchify, grid: Grid, rows: Option<&[i32]>, dx: &Tensor)
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::testing::{
+        FLOATS, assert_close, assert_same_on_threads, empty, int, random, run, tensor, to_vec,
+    };
+
+    /// Token and column of y to element of `[B, C, T, H, W]`.
+    fn element(size: [usize; 5], patch: [usize; 3], token: usize, column: usize) -> [usize; 5] {
+        let [_, _, t, h, w] = size;
+        let (gt, gh, gw) = (t / patch[0], h / patch[1], w / patch[2]);
+        let (b, token) = (token / (gt * gh * gw), token % (gt * gh * gw));
+        let (j, i, f) = (token % gw, token / gw % gh, token / gw / gh);
+        let (dj, di) = (column % patch[2], column / patch[2] % patch[1]);
+        let (dt, c) = (column / patch[2] / patch[1] % patch[0], column / patch[2] / patch[1] / patch[0]);
+        [b, c, f * patch[0] + dt, i * patch[1] + di, j * patch[2] + dj]
+    }
+
+    fn index(at: [usize; 5], size: [usize; 5]) -> usize {
+        at.iter().zip(size).fold(0, |i, (a, n)| i * n + a)
+    }
+
+    const CASES: [([usize; 5], [usize; 3]); 5] = [
+        ([2, 3, 4, 32, 48], [2, 16, 16]),
+        ([1, 1, 1, 128, 197], [1, 16, 16]),
+        ([3, 2, 5, 7, 9], [2, 3, 4]),
+        ([1, 4, 1, 1, 1], [1, 1, 1]),
+        ([0, 3, 2, 16, 16], [2, 16, 16]),
+    ];
+
+    fn tokens(size: [usize; 5], patch: [usize; 3]) -> usize {
+        size[0] * (size[2] / patch[0]) * (size[3] / patch[1]) * (size[4] / patch[2])
+    }
+
+    /// All tokens in order, or some of them, out of order and repeated.
+    fn pick(n: usize, all: bool) -> Vec<usize> {
+        if all { (0..n).collect() } else { (0..n).map(|i| (i * 7 + 3) % n).chain(0..n.min(2)).collect() }
+    }
+
+    #[test]
+    fn floats_and_their_gradients() {
+        for (size, patch) in CASES {
+            for dtype in FLOATS {
+                for all in [true, false] {
+                    let rows = pick(tokens(size, patch), all);
+                    let columns = size[1] * patch.iter().product::<usize>();
+                    let x = random(&size, 1, dtype);
+                    let d = |y: &Tensor| Patchify {
+                        x: x.clone(),
+                        size,
+                        patch,
+                        rows: (!all).then(|| int(&rows.iter().map(|&r| r as i32).collect::<Vec<_>>())),
+                        mean: vec![],
+                        std: vec![],
+                        y: y.clone(),
+                    };
+                    let values = to_vec(&x);
+                    let at = |r: usize, c: usize| index(element(size, patch, rows[r], c), size);
+                    let expected: Vec<f64> =
+                        (0..rows.len() * columns).map(|i| values[at(i / columns, i % columns)]).collect();
+                    let shape = [rows.len(), columns];
+                    let wide = if dtype == DType::BF16 { DType::F32 } else { dtype };
+                    let y = empty(&shape, wide);
+                    let described = d(&y);
+                    run(&[1], dtype, |b, _| b.patchify(&described));
+                    assert_close(&y, &expected, 1.0);
+
+                    let dy = random(&shape, 2, dtype);
+                    let mut expected = vec![0.0; values.len()];
+                    to_vec(&dy).iter().enumerate().for_each(|(i, g)| expected[at(i / columns, i % columns)] += g);
+                    let described = d(&dy);
+                    let backward = || run(&size, dtype, |b, dx| b.patchify_grad(&described, dx));
+                    assert_close(&backward(), &expected, 2.0);
+                    assert_same_on_threads(|| vec![backward()]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pixels_are_normalised() {
+        for (size, patch) in CASES {
+            for dtype in FLOATS {
+                let [b, c, t, h, w] = size;
+                let len = size.iter().product::<usize>();
+                let stored = [b, t, h, w, c];
+                let bytes: Vec<f64> = (0..len).map(|i| ((i * 97 + i / 7) % 256) as f64).collect();
+                let x = tensor(&stored, &bytes, DType::U8);
+                let mean: Vec<f64> = (0..c).map(|c| 0.4 + 0.1 * c as f64).collect();
+                let std: Vec<f64> = (0..c).map(|c| 0.2 + 0.05 * c as f64).collect();
+                let rows = pick(tokens(size, patch), false);
+                let columns = c * patch.iter().product::<usize>();
+                let expected: Vec<f64> = (0..rows.len() * columns)
+                    .map(|i| {
+                        let [b, c, t, h, w] = element(size, patch, rows[i / columns], i % columns);
+                        (bytes[index([b, t, h, w, c], stored)] / 255.0 - mean[c]) / std[c]
+                    })
+                    .collect();
+                let forward = || {
+                    let y = empty(&[rows.len(), columns], dtype);
+                    let d = Patchify {
+                        x: x.clone(),
+                        size,
+                        patch,
+                        rows: Some(int(&rows.iter().map(|&r| r as i32).collect::<Vec<_>>())),
+                        mean: mean.clone(),
+                        std: std.clone(),
+                        y: y.clone(),
+                    };
+                    run(&[1], dtype, |b, _| b.patchify(&d));
+                    y
+                };
+                assert_close(&forward(), &expected, 1.0);
+                assert_same_on_threads(|| vec![forward()]);
+            }
+        }
+    }
+}

@@ -125,3 +125,55 @@ fn offsets(axes: &[Axis], mut unit: usize) -> (usize, usize) {
     }
     (from, to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{assert_same_on_threads, run, tensor, to_vec},
+    };
+
+    fn check(shape: &[usize], axes: &[usize], dtype: DType) {
+        let len = shape.iter().product::<usize>();
+        let x = tensor(shape, &(0..len).map(|i| (i % 251) as f64).collect::<Vec<_>>(), dtype);
+        let out: Vec<usize> = axes.iter().map(|&a| shape[a]).collect();
+        let values = to_vec(&x);
+        let expected: Vec<f64> = (0..len)
+            .map(|mut i| {
+                let mut index = vec![0; shape.len()];
+                for d in (0..out.len()).rev() {
+                    index[axes[d]] = i % out[d];
+                    i /= out[d];
+                }
+                values[index.iter().zip(shape).fold(0, |at, (i, n)| at * n + i)]
+            })
+            .collect();
+        let permuted = || run(&out, dtype, |b, y| b.permute(&x, axes, y));
+        assert_eq!(to_vec(&permuted()), expected, "{shape:?} by {axes:?}");
+        assert_same_on_threads(|| vec![permuted()]);
+    }
+
+    #[test]
+    fn shapes_against_the_formula() {
+        for dtype in [DType::U8, DType::BF16, DType::F32, DType::F64] {
+            check(&[70, 90], &[1, 0], dtype);
+            check(&[3, 17, 33], &[2, 1, 0], dtype);
+            check(&[3, 17, 33], &[1, 0, 2], dtype);
+            check(&[2, 3, 4, 5], &[3, 0, 2, 1], dtype);
+            check(&[2, 1, 40, 20], &[0, 2, 1, 3], dtype);
+            check(&[5, 4], &[0, 1], dtype);
+            check(&[1, 1], &[1, 0], dtype);
+            check(&[0, 3], &[1, 0], dtype);
+            check(&[], &[], dtype);
+        }
+        check(&[300, 500], &[1, 0], DType::F32);
+    }
+
+    #[test]
+    fn neighbouring_axes_are_merged() {
+        assert_eq!(merge(&[2, 3, 4], &[0, 1, 2]), [Axis { size: 24, from: 1, to: 1 }]);
+        let merged = merge(&[2, 3, 4], &[2, 0, 1]);
+        assert_eq!(merged, [Axis { size: 4, from: 1, to: 6 }, Axis { size: 6, from: 4, to: 1 }]);
+    }
+}

@@ -29,3 +29,32 @@ fn run<A: Real>(stream: &Stream, y: Output) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, run, to_vec};
+
+    #[test]
+    fn elements_are_those_of_the_stream() {
+        for distribution in [
+            Distribution::Uniform { low: -1.0, high: 1.0 },
+            Distribution::Normal { mean: 0.0, std: 0.5 },
+            Distribution::TruncatedNormal { mean: 0.0, std: 0.02, low: -2.0, high: 2.0 },
+        ] {
+            let stream = Stream::new(distribution, 5, 9);
+            for dtype in FLOATS {
+                for n in [0, 1, 20_003] {
+                    let expected: Vec<f64> = (0..n as u64).map(|i| stream.f64(i)).collect();
+                    let drawn = || run(&[n], dtype, |b, y| b.random(y, distribution, 5, 9));
+                    assert_close(&drawn(), &expected, 0.5);
+                    assert_same_on_threads(|| vec![drawn()]);
+                }
+            }
+        }
+        let d = Distribution::Uniform { low: 0.0, high: 1.0 };
+        let of = |seed, counter| to_vec(&run(&[8], DType::F32, |b, y| b.random(y, d, seed, counter)));
+        assert_eq!(of(1, 0)[4..], of(1, 1)[..4]);
+        assert_ne!(of(1, 0), of(2, 0));
+    }
+}

@@ -194,3 +194,94 @@ fn add_rows<A: Real>(op: Reduction, x: Input, from: usize, stride: usize, rows: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, random, run, tensor, to_vec};
+    use crate::tensor::Tensor;
+
+    const SHAPES: [[usize; 3]; 15] = [
+        [1, 1, 1],
+        [3, 5, 1],
+        [700, 33, 1],
+        [1, 70_001, 1],
+        [3, 140_000, 1],
+        [1, 300, 7],
+        [1, 2500, 192],
+        [1, 1, 600],
+        [4, 513, 3],
+        [2, 3, 1025],
+        [5, 1000, 70],
+        [0, 4, 3],
+        [2, 4, 0],
+        [2, 0, 3],
+        [2, 0, 1],
+    ];
+    const ALL: [Reduction; 4] = [Reduction::Sum, Reduction::Mean, Reduction::Max, Reduction::Min];
+
+    fn descriptor(op: Reduction, x: &Tensor, [outer, n, inner]: [usize; 3], y: &Tensor) -> Reduce {
+        Reduce { op, x: x.clone(), outer, n, inner, y: y.clone(), accumulate: false }
+    }
+
+    fn naive(op: Reduction, x: &Tensor, [outer, n, inner]: [usize; 3]) -> Vec<f64> {
+        let x = to_vec(x);
+        (0..outer * inner)
+            .map(|i| {
+                let (o, c) = (i / inner, i % inner);
+                let values = (0..n).map(|j| x[(o * n + j) * inner + c]);
+                match op {
+                    Reduction::Sum => values.sum(),
+                    Reduction::Mean => values.sum::<f64>() / n as f64,
+                    Reduction::Max => values.fold(f64::NEG_INFINITY, f64::max),
+                    Reduction::Min => values.fold(f64::INFINITY, f64::min),
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn shapes_against_the_formula() {
+        for dtype in FLOATS {
+            for shape in SHAPES {
+                let x = random(&shape, 1, dtype);
+                let out = [shape[0], shape[2]];
+                for op in ALL {
+                    let to = if dtype == DType::BF16 { DType::F32 } else { dtype };
+                    let y = run(&out, to, |b, y| b.reduce(&descriptor(op, &x, shape, y)));
+                    // Sums of many terms that cancel.
+                    let scale = if op == Reduction::Sum { 1.0 + (shape[1] as f64).sqrt() } else { 1.0 };
+                    assert_close(&y, &naive(op, &x, shape), scale);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn adding_and_threads() {
+        for shape in SHAPES {
+            let x = random(&shape, 1, DType::F32);
+            let out = [shape[0], shape[2]];
+            for op in ALL {
+                assert_same_on_threads(|| vec![run(&out, DType::F32, |b, y| b.reduce(&descriptor(op, &x, shape, y)))]);
+            }
+            let expected: Vec<f64> = naive(Reduction::Sum, &x, shape).iter().map(|v| v + 2.0).collect();
+            let y = run(&out, DType::F32, |b, y| {
+                b.fill(y, 2.0)?;
+                b.reduce(&Reduce { accumulate: true, ..descriptor(Reduction::Sum, &x, shape, y) })
+            });
+            assert_close(&y, &expected, 1.0 + (shape[1] as f64).sqrt());
+        }
+    }
+
+    #[test]
+    fn nan_wins() {
+        let x = tensor(&[2, 3], &[1.0, f64::NAN, 3.0, 1.0, 2.0, 3.0], DType::F32);
+        for op in ALL {
+            let rows = to_vec(&run(&[2], DType::F32, |b, y| b.reduce(&descriptor(op, &x, [2, 3, 1], y))));
+            assert!(rows[0].is_nan() && !rows[1].is_nan());
+            let columns = to_vec(&run(&[3], DType::F32, |b, y| b.reduce(&descriptor(op, &x, [1, 2, 3], y))));
+            assert!(!columns[0].is_nan() && columns[1].is_nan());
+        }
+    }
+}

@@ -111,3 +111,53 @@ fn backward<A: Real>(d: &SegmentStd, dy: &Tensor, dx: &Tensor, accumulate: bool)
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        DType,
+        backend::cpu::testing::{FLOATS, assert_close, assert_same_on_threads, empty, int, random, run, to_vec},
+    };
+
+    #[test]
+    fn deviation_and_gradient_against_the_formula() {
+        for dtype in FLOATS {
+            for n in [1, 33, 300] {
+                let offsets = [0, 40, 41, 41, 120];
+                let kept = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+                let (x, dy) = (random(&[120, n], 1, dtype), random(&[4, n], 2, kept));
+                let (values, slopes) = (to_vec(&x), to_vec(&dy));
+                let before = to_vec(&random(&[120, n], 3, dtype));
+                let (mut expected, mut gradient) = (vec![0.0; 4 * n], before);
+                for s in 0..4 {
+                    let tokens = offsets[s] as usize..offsets[s + 1] as usize;
+                    let count = tokens.len() as f64;
+                    for c in 0..n {
+                        let column = || tokens.clone().map(|m| values[m * n + c]);
+                        let mean = column().sum::<f64>() / count;
+                        let variance = column().map(|v| (v - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+                        let y = (if count > 1.0 { variance } else { 0.0 } + 1e-4).sqrt();
+                        expected[s * n + c] = y;
+                        for m in tokens.clone().filter(|_| count > 1.0) {
+                            gradient[m * n + c] += slopes[s * n + c] * (values[m * n + c] - mean) / ((count - 1.0) * y);
+                        }
+                    }
+                }
+                let both = || {
+                    let (y, dx) = (empty(&[4, n], kept), random(&[120, n], 3, dtype));
+                    let d = SegmentStd { x: x.clone(), offsets: int(&offsets), eps: 1e-4, y: y.clone() };
+                    run(&[1], kept, |b, _| {
+                        b.segment_std(&d)?;
+                        b.segment_std_grad(&d, &dy, &dx, true)
+                    });
+                    vec![y, dx]
+                };
+                let got = both();
+                assert_close(&got[0], &expected, 1.0);
+                assert_close(&got[1], &gradient, 1.0);
+                assert_same_on_threads(both);
+            }
+        }
+    }
+}

@@ -10,11 +10,6 @@ pub const FLOATS: [DType; 3] = [DType::F32, DType::BF16, DType::F64];
 /// Sizes below, at and above those of lanes, tiles and tasks.
 pub const SIZES: [usize; 8] = [0, 1, 5, 31, 64, 513, 4099, 70001];
 
-/// Values in [−2, 2) that depend on the seed, rounded to `dtype`.
-pub fn values(n: usize, seed: u64, dtype: DType) -> Vec<f64> {
-    to_vec(&random(&[n], seed, dtype))
-}
-
 pub fn random(shape: &[usize], seed: u64, dtype: DType) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xdead_beef;
     let values: Vec<f64> = (0..shape.iter().product::<usize>())

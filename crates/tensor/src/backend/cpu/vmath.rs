@@ -8,7 +8,7 @@ use super::isa::{Float, Kernel, Simd, Vector};
 pub trait Math: Float {
     /// 2^f for |f| ≤ 1/2, as good as the type.
     const EXP2: &'static [Self];
-    /// The same with half a unit in the last place more error in f32: for softmax.
+    /// The same with one unit in the last place more error in f32, and exact at 0: for softmax.
     const EXP2_FAST: &'static [Self];
     /// ln 2 in two parts; the first has trailing zeros, so that its product with an exponent is exact.
     const LN2: (Self, Self);
@@ -25,7 +25,7 @@ pub trait Math: Float {
 impl Math for f32 {
     const EXP2: &'static [f32] =
         &[1.0, 0.693_147_2, 0.240_226_47, 0.055_503_29, 0.009_618_489, 0.001_339_993_2, 0.000_153_457_88];
-    const EXP2_FAST: &'static [f32] = &[1.000_000_1, 0.693_147, 0.240_221_2, 0.055_507_13, 0.009_675_543, 0.001_327_654_8];
+    const EXP2_FAST: &'static [f32] = &[1.0, 0.693_147, 0.240_222_42, 0.055_507_34, 0.009_671_513, 0.001_326_472_9];
     const LN2: (f32, f32) = (0.693_145_75, 1.428_606_8e-6);
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const EXP2_RANGE: (f32, f32) = (-151.0, 129.0);
@@ -67,8 +67,13 @@ impl Math for f64 {
 /// Σ c_i x^i.
 #[inline(always)]
 fn polynomial<V: Vector>(x: V, c: &'static [V::Elem]) -> V {
-    let (last, rest) = c.split_last().expect("a polynomial has a coefficient");
-    rest.iter().rev().fold(V::splat(*last), |sum, &c| sum.mul_add(x, V::splat(c)))
+    let mut i = c.len() - 1;
+    let mut sum = V::splat(c[i]);
+    while i > 0 {
+        i -= 1;
+        sum = sum.mul_add(x, V::splat(c[i]));
+    }
+    sum
 }
 
 #[inline(always)]

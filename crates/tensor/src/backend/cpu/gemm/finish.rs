@@ -22,32 +22,10 @@ impl<E: Math> Kernel for Finish<'_, E> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let g = self.g;
-        unsafe {
-            match g.epilogue {
-                Epilogue::None => self.rows::<S>(|v, _, _, _| v),
-                Epilogue::Gelu { pre, dtype, ld } => self.rows::<S>(|v, i, j, n| {
-                    store_as(v, pre.add((i * ld + j) * dtype.size()), dtype, n);
-                    gelu(v)
-                }),
-                Epilogue::GeluGrad(pre) => {
-                    self.rows::<S>(|v, i, j, n| v.mul(gelu_grad(load_as::<E::V<S>>(pre.at(i, j), pre.dtype, n))));
-                }
-                Epilogue::Residual(x) => self.rows::<S>(|v, i, j, n| v.add(load_as(x.at(i, j), x.dtype, n))),
-            }
-        }
-    }
-}
-
-impl<E: Math> Finish<'_, E> {
-    /// `f` takes the value, its row and column in C and how many lanes count.
-    #[inline(always)]
-    unsafe fn rows<S: Simd>(&self, f: impl Fn(E::V<S>, usize, usize, usize) -> E::V<S>) {
-        let g = self.g;
         let lanes = E::V::<S>::LANES;
         let alpha = E::V::<S>::splat(E::from_f64(g.alpha));
         unsafe {
-            let mut j = 0;
-            while j < self.columns {
+            for j in (0..self.columns).step_by(lanes) {
                 let n = self.columns - j;
                 let bias = match g.bias {
                     Some((bias, dtype)) => load_as(bias.add((self.j0 + j) * dtype.size()), dtype, n),
@@ -55,13 +33,28 @@ impl<E: Math> Finish<'_, E> {
                 };
                 for i in 0..self.rows {
                     let sum = E::V::<S>::load(self.tile.add(i * self.tile_ld + j));
-                    let v = f(sum.mul_add(alpha, bias), self.i0 + i, self.j0 + j, n);
+                    let v = epilogue::<S, E>(&g.epilogue, sum.mul_add(alpha, bias), self.i0 + i, self.j0 + j, n);
                     let c = g.c.add(((self.i0 + i) * g.ldc + self.j0 + j) * g.c_dtype.size());
                     let v = if g.accumulate { v.add(load_as(c, g.c_dtype, n)) } else { v };
                     store_as(v, c, g.c_dtype, n);
                 }
-                j += lanes;
             }
+        }
+    }
+}
+
+/// The epilogue of `n` values from row `i`, column `j` of C.
+#[inline(always)]
+unsafe fn epilogue<S: Simd, E: Math>(which: &Epilogue, v: E::V<S>, i: usize, j: usize, n: usize) -> E::V<S> {
+    unsafe {
+        match *which {
+            Epilogue::None => v,
+            Epilogue::Gelu { pre, dtype, ld } => {
+                store_as(v, pre.add((i * ld + j) * dtype.size()), dtype, n);
+                gelu(v)
+            }
+            Epilogue::GeluGrad(pre) => v.mul(gelu_grad(load_as::<E::V<S>>(pre.at(i, j), pre.dtype, n))),
+            Epilogue::Residual(x) => v.add(load_as(x.at(i, j), x.dtype, n)),
         }
     }
 }

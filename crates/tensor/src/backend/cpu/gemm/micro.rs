@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 /// How two numbers are multiplied and added. Operands come in units of k: one number, or a pair of bfloat16 in the bits of an f32.
 pub trait Product: Copy + Send + Sync + 'static {
     type E: Float;
+    /// The same element type without bfloat16.
+    type Plain: Product<E = Self::E>;
     /// Numbers in a unit.
     const PAIR: usize;
     /// Whether operands are rounded to bfloat16 (and, if not in pairs, widened again).
@@ -19,12 +21,13 @@ pub trait Product: Copy + Send + Sync + 'static {
 }
 
 macro_rules! product {
-    ($(#[$doc:meta])* $name:ident, $e:ty, $pair:literal, $bf16:literal, $s:ident, |$a:ident, $b:ident, $c:ident| $f:expr) => {
+    ($(#[$doc:meta])* $name:ident, $plain:ident, $e:ty, $pair:literal, $bf16:literal, $s:ident, |$a:ident, $b:ident, $c:ident| $f:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub struct $name;
         impl Product for $name {
             type E = $e;
+            type Plain = $plain;
             const PAIR: usize = $pair;
             const BF16: bool = $bf16;
             #[inline(always)]
@@ -41,19 +44,19 @@ macro_rules! product {
 
 product!(
     /// f32 by f32.
-    F32, f32, 1, false, S, |a, b, c| a.mul_add(b, c)
+    F32, F32, f32, 1, false, S, |a, b, c| a.mul_add(b, c)
 );
 product!(
     /// f64 by f64.
-    F64, f64, 1, false, S, |a, b, c| a.mul_add(b, c)
+    F64, F64, f64, 1, false, S, |a, b, c| a.mul_add(b, c)
 );
 product!(
     /// Numbers rounded to bfloat16, multiplied as f32: for machines without the dot product.
-    RoundedBf16, f32, 1, true, S, |a, b, c| a.mul_add(b, c)
+    RoundedBf16, F32, f32, 1, true, S, |a, b, c| a.mul_add(b, c)
 );
 product!(
     /// Pairs of bfloat16.
-    DotBf16, f32, 2, true, S, |a, b, c| S::dot_bf16(a, b, c)
+    DotBf16, F32, f32, 2, true, S, |a, b, c| S::dot_bf16(a, b, c)
 );
 
 /// How the unit of A in tile row `i` at step `k` is found: `a[i·ROW + k·step]`.

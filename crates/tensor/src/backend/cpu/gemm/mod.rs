@@ -8,7 +8,7 @@ mod column_sum;
 mod driver;
 mod finish;
 pub(super) mod micro;
-mod pack;
+pub(super) mod pack;
 
 pub use column_sum::{ColumnSum, column_sum};
 
@@ -38,7 +38,7 @@ pub struct Operand {
 impl Operand {
     /// Address of an element.
     #[inline(always)]
-    unsafe fn at(&self, row: usize, column: usize) -> *const u8 {
+    pub unsafe fn at(&self, row: usize, column: usize) -> *const u8 {
         unsafe { self.ptr.add((row * self.ld + column) * self.dtype.size()) }
     }
 

@@ -193,10 +193,10 @@ impl Vector for F32x8 {
     #[inline(always)]
     unsafe fn transpose(src: *const f32, src_bytes: usize, dst: *mut f32, dst_ld: usize) {
         unsafe {
-            let row = |i: usize| _mm256_loadu_ps(src.byte_add(i * src_bytes));
-            let mut quads = [_mm256_setzero_ps(); 8];
+                let mut quads = [_mm256_setzero_ps(); 8];
             for g in 0..2 {
-                let (a, b, c, d) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
+                let (a, b) = (_mm256_loadu_ps(src.byte_add(4 * g * src_bytes)), _mm256_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)));
+let (c, d) = (_mm256_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)), _mm256_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)));
                 let (ab_lo, ab_hi) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
                 let (cd_lo, cd_hi) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
                 quads[4 * g] = _mm256_shuffle_ps::<0x44>(ab_lo, cd_lo);

@@ -50,6 +50,22 @@ impl Simd for Avx512Bf16 {
             F32x16(_mm512_dpbf16_ps(acc.0, a, b))
         }
     }
+
+    #[inline(always)]
+    fn pair_bf16(low: F32x16, high: F32x16) -> F32x16 {
+        // SAFETY: reached only through `call`. Lanes 0..16 of the conversion are `low`'s.
+        unsafe {
+            let both = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high.0, low.0));
+            let mut order = [0u16; 32];
+            let mut i = 0;
+            while i < 16 {
+                order[2 * i] = i as u16;
+                order[2 * i + 1] = 16 + i as u16;
+                i += 1;
+            }
+            F32x16(_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_loadu_si512(order.as_ptr().cast()), both)))
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -206,10 +222,10 @@ unsafe fn rounded_bits(x: __m512) -> __m512i {
 #[inline(always)]
 unsafe fn transpose16(src: *const f32, src_bytes: usize, dst: *mut f32, dst_ld: usize) {
     unsafe {
-        let row = |i: usize| _mm512_loadu_ps(src.byte_add(i * src_bytes));
         let mut quads = [_mm512_setzero_ps(); 16];
         for g in 0..4 {
-            let (a, b, c, d) = (row(4 * g), row(4 * g + 1), row(4 * g + 2), row(4 * g + 3));
+            let (a, b) = (_mm512_loadu_ps(src.byte_add(4 * g * src_bytes)), _mm512_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)));
+let (c, d) = (_mm512_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)), _mm512_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)));
             let (ab_lo, ab_hi) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let (cd_lo, cd_hi) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
             quads[4 * g] = _mm512_shuffle_ps::<0x44>(ab_lo, cd_lo);
