@@ -177,3 +177,22 @@ fn any_frames_in_any_order() {
         assert!(error.to_string().contains(&format!("{count} frames")), "{error}");
     }
 }
+
+/// Films that others made, from `$AVJEPA_MEDIA`.
+#[test]
+fn foreign_films() {
+    let Some(folder) = std::env::var_os("AVJEPA_MEDIA") else {
+        eprintln!("skipped: $AVJEPA_MEDIA names no folder with films");
+        return;
+    };
+    let mut films = 0;
+    for entry in std::fs::read_dir(folder).expect("$AVJEPA_MEDIA") {
+        let path = entry.expect("a folder entry").path();
+        let film = ["mp4", "mkv", "avi", "webm", "mov", "mpeg", "mpg", "ogv", "ts"];
+        if path.extension().is_some_and(|e| film.iter().any(|f| e.eq_ignore_ascii_case(f))) {
+            assert_equal(&path);
+            films += 1;
+        }
+    }
+    assert!(films > 0, "$AVJEPA_MEDIA holds no films");
+}

@@ -12,6 +12,8 @@ pub enum EventKind {
     Bad,
     /// Without sound: masked or left out.
     MissingAudio,
+    /// Nothing but zeros for as long as the clip lasts: masked or left out.
+    Silent,
     /// Without picture: masked or left out.
     MissingVideo,
     /// Shorter than a clip: its last frame repeated, or left out.
@@ -23,6 +25,7 @@ impl EventKind {
         match self {
             Self::Bad => "bad",
             Self::MissingAudio => "missing_audio",
+            Self::Silent => "silent",
             Self::MissingVideo => "missing_video",
             Self::Short => "short",
         }
@@ -46,6 +49,7 @@ pub struct Counts {
     pub tried: usize,
     pub bad: usize,
     pub missing_audio: usize,
+    pub silent: usize,
     pub missing_video: usize,
     pub short: usize,
 }
@@ -89,6 +93,7 @@ impl BadFiles {
         match event.kind {
             EventKind::Bad => self.counts.bad += 1,
             EventKind::MissingAudio => self.counts.missing_audio += 1,
+            EventKind::Silent => self.counts.silent += 1,
             EventKind::MissingVideo => self.counts.missing_video += 1,
             EventKind::Short => self.counts.short += 1,
         }

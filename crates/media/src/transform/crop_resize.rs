@@ -6,6 +6,9 @@
 use super::{CropBox, Frames};
 use crate::error::{MediaError, Result};
 
+/// 2^23: added to a float32 in 0..=255, it leaves the nearest integer (halves to even) in the lowest bits.
+const ROUNDING: f32 = 8_388_608.0;
+
 /// Channel means and standard deviations of ImageNet on the scale 0..1.
 pub const NORMAL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub const NORMAL_STD: [f32; 3] = [0.229, 0.224, 0.225];
@@ -46,7 +49,7 @@ pub fn crop_resize_u8(
     each_row(frames, boxes, [height, width], flip, |t, y, row| {
         let start = (t * height + y) * width * 3;
         for (out, &x) in out[start..start + width * 3].iter_mut().zip(row) {
-            *out = (x + 0.5) as u8;
+            *out = (x + ROUNDING).to_bits() as u8;
         }
     });
     Ok(())

@@ -2,9 +2,6 @@
 
 use super::{CropBox, Draws};
 
-/// Tries before nothing is erased.
-const TRIES: usize = 100;
-
 /// Erases a random rectangle with noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RandomErasing {
@@ -13,12 +10,19 @@ pub struct RandomErasing {
     pub area: [f64; 2],
     /// Least height over width; the greatest is its inverse; log-uniform between.
     pub min_aspect: f64,
+    /// Rectangles tried before nothing is erased.
+    pub tries: usize,
 }
 
 impl RandomErasing {
-    /// The reference's settings at this probability.
+    /// The reference's settings for clips at this probability.
     pub fn new(probability: f64) -> Self {
-        Self { probability, area: [0.02, 1.0 / 3.0], min_aspect: 0.3 }
+        Self { probability, area: [0.02, 1.0 / 3.0], min_aspect: 0.3, tries: 100 }
+    }
+
+    /// The reference's settings for images.
+    pub fn image(probability: f64) -> Self {
+        Self { tries: 10, ..Self::new(probability) }
     }
 
     /// The rectangle to erase, if any.
@@ -26,12 +30,8 @@ impl RandomErasing {
         if draws.random() > self.probability {
             return None;
         }
-        self.place(height, width, TRIES, draws)
-    }
-
-    pub(super) fn place(&self, height: usize, width: usize, tries: usize, draws: &mut impl Draws) -> Option<CropBox> {
         let log_aspect = [self.min_aspect.ln(), (1.0 / self.min_aspect).ln()];
-        for _ in 0..tries {
+        for _ in 0..self.tries {
             let area = draws.uniform(self.area) * (height * width) as f64;
             let aspect = draws.uniform(log_aspect).exp();
             let h = (area * aspect).sqrt().round_ties_even() as usize;

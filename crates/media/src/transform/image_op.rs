@@ -61,12 +61,11 @@ impl ImageOp {
                 image.iter_mut().for_each(|x| *x &= mask);
             }
             Self::Solarize(threshold) => {
-                let dark = |x: u8| i32::from(x) < threshold;
-                image.iter_mut().filter(|x| !dark(**x)).for_each(|x| *x = 255 - *x);
+                image.iter_mut().for_each(|x| *x = if i32::from(*x) < threshold { *x } else { 255 - *x });
             }
             Self::SolarizeAdd(add) => {
                 let brighter = |x: u8| (i32::from(x) + add).clamp(0, 255) as u8;
-                image.iter_mut().filter(|x| **x < 128).for_each(|x| *x = brighter(*x));
+                image.iter_mut().for_each(|x| *x = if *x < 128 { brighter(*x) } else { *x });
             }
             Self::Color(factor) => image.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| {
                 let grey = luma(*pixel);

@@ -37,23 +37,37 @@ pub fn transform_affine(
 /// Cubic convolution with a = −1 over 4 × 4 pixels; columns are clamped to the edge, rows beyond it repeat the last one
 /// inside. Truncated to 8 bits, as Pillow does.
 fn bicubic(source: &[u8], height: usize, width: usize, x: f64, y: f64) -> [u8; 3] {
-    let (left, top) = (x.floor(), y.floor());
-    let (dx, dy) = (x - left, y - top);
-    let (left, top) = (left as isize - 1, top as isize - 1);
-    let columns: [usize; 4] = std::array::from_fn(|k| (left + k as isize).clamp(0, width as isize - 1) as usize * 3);
-    let line = |row: isize, channel: usize| {
+    let (left, top) = (floor(x), floor(y));
+    let (dx, dy) = (x - left as f64, y - top as f64);
+    let (left, top) = (left - 1, top - 1);
+    let (last_row, last_column) = (height as isize - 1, width as isize - 1);
+    let inside = left >= 0 && left + 3 <= last_column;
+    let line = |row: isize| {
         let row = &source[row as usize * width * 3..][..width * 3];
-        cubic(columns.map(|column| f64::from(row[column + channel])), dx)
-    };
-    std::array::from_fn(|channel| {
-        let mut values = [line(top.clamp(0, height as isize - 1), channel); 4];
-        for k in 1..4 {
-            let row = top + k as isize;
-            let inside = (0..height as isize).contains(&row);
-            values[k] = if inside { line(row, channel) } else { values[k - 1] };
+        let mut pixels = [0; 12];
+        if inside {
+            pixels.copy_from_slice(&row[left as usize * 3..][..12]);
+        } else {
+            for (k, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                let column = (left + k as isize).clamp(0, last_column) as usize;
+                pixel.copy_from_slice(&row[column * 3..][..3]);
+            }
         }
-        cubic(values, dy) as u8
-    })
+        let p = pixels.map(f64::from);
+        std::array::from_fn(|c| cubic([p[c], p[c + 3], p[c + 6], p[c + 9]], dx))
+    };
+    let mut lines: [[f64; 3]; 4] = [line(top.clamp(0, last_row)); 4];
+    for k in 1..4 {
+        let row = top + k as isize;
+        lines[k] = if (0..=last_row).contains(&row) { line(row) } else { lines[k - 1] };
+    }
+    std::array::from_fn(|c| cubic([lines[0][c], lines[1][c], lines[2][c], lines[3][c]], dy) as u8)
+}
+
+/// f64::floor is a library call on the baseline instruction set.
+fn floor(x: f64) -> isize {
+    let truncated = x as isize;
+    truncated - isize::from(x < truncated as f64)
 }
 
 fn cubic([v1, v2, v3, v4]: [f64; 4], d: f64) -> f64 {

@@ -2,8 +2,9 @@
 
 use avjepa_media::random::PythonRng;
 use avjepa_media::transform::{
-    ClipTransform, CropBox, Draws, Frames, ImageOp, Normalisation, RAND_AUGMENT_OPS, RandAugment, RandomErasing,
-    ReferenceDraws, crop_resize_f32, random_resized_crop,
+    AUTO_AUGMENT_FILL, AUTO_AUGMENT_POLICY, ClipTransform, CropBox, Draws, Frames, ImageOp, ImageTransform,
+    Normalisation, PilFilter, RAND_AUGMENT_OPS, RandAugment, RandomErasing, ReferenceDraws, center_crop,
+    crop_resize_f32, evaluation_views, normalise, pil_resize, random_resized_crop, resize_image, resize_video,
 };
 use serde_json::Value;
 
@@ -16,11 +17,16 @@ fn transforms_equal_the_reference() {
         "crop_boxes" => crop_boxes(case),
         "erasing_boxes" => erasing_boxes(case),
         "randaugment_ops" => rand_augment_ops(case),
+        "autoaugment_ops" => auto_augment_ops(case),
+        "cv2_short_side_center_crop" | "pil_short_side_center_crop" => short_side_center_crop(case),
+        "pil_resize" => resize(case),
         "pipeline" => match case.hyper()["pipeline"].as_str().unwrap() {
-            "pretrain" => pretrain(case),
-            _ => {}
+            "pretrain" | "eval_train" => clip(case),
+            "eval_val" => views(case),
+            "image_train" => image_train(case),
+            other => panic!("pipeline {other}"),
         },
-        _ => {}
+        other => panic!("operation {other}"),
     });
 }
 
@@ -31,8 +37,7 @@ fn frames<'a>(case: &Case, name: &str, data: &'a [u8]) -> Frames<'a> {
 
 fn crop_bilinear_normalise(case: &Case) {
     let hyper = case.hyper();
-    let triple = |key: &str| std::array::from_fn(|i| hyper[key][i].as_f64().unwrap() as f32);
-    let normal = Normalisation { mean: triple("mean"), std: triple("std") };
+    let normal = normalisation(hyper);
     let size = [usize_of(&hyper["out"][0]), usize_of(&hyper["out"][1])];
     let data = case.u8("frames");
     let frames = frames(case, "frames", &data);
@@ -68,6 +73,7 @@ fn erasing_boxes(case: &Case) {
         probability: number("probability"),
         area: [number("min_area"), number("max_area")],
         min_aspect: number("min_aspect"),
+        ..RandomErasing::new(0.0)
     };
     let entries = hyper["entries"].as_array().unwrap();
     let boxes = entries.iter().map(|entry| {
@@ -91,6 +97,57 @@ fn rand_augment_ops(case: &Case) {
         op.apply(&mut image, shape[0], shape[1], fill);
         case.check(entry["tensor"].as_str().unwrap(), &shape, image.as_slice().into());
     }
+}
+
+fn auto_augment_ops(case: &Case) {
+    let shape = case.shape("image");
+    let ops = AUTO_AUGMENT_POLICY.concat();
+    for entry in case.hyper()["entries"].as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap();
+        let (kind, ..) = ops.iter().find(|(op, ..)| format!("{op:?}") == name).unwrap();
+        let op = kind.at_magnitude(usize_of(&entry["magnitude"]) as u8, || entry["sign"] == -1);
+        assert_eq!(argument(op), entry["args"][0].as_f64(), "{name}");
+        let mut image = case.u8("image");
+        op.apply(&mut image, shape[0], shape[1], AUTO_AUGMENT_FILL);
+        case.check(entry["tensor"].as_str().unwrap(), &shape, image.as_slice().into());
+    }
+}
+
+fn normalisation(hyper: &Value) -> Normalisation {
+    let triple = |key: &str| std::array::from_fn(|i| hyper[key][i].as_f64().unwrap() as f32);
+    Normalisation { mean: triple("mean"), std: triple("std") }
+}
+
+fn short_side_center_crop(case: &Case) {
+    let hyper = case.hyper();
+    let (short, crop) = (usize_of(&hyper["short_side"]), usize_of(&hyper["crop"]));
+    let image = case.u8("image");
+    let shape = case.shape("image");
+    let (resized, [height, width]) = if hyper["op"] == "cv2_short_side_center_crop" {
+        resize_video(Frames::new(&image, 1, shape[0], shape[1]).unwrap(), short)
+    } else {
+        resize_image(&image, [shape[0], shape[1]], short)
+    };
+    case.check("resized", &[height, width, 3], resized.as_slice().into());
+    let cropped = center_crop(Frames::new(&resized, 1, height, width).unwrap(), crop).unwrap();
+    case.check("cropped", &[crop, crop, 3], cropped.as_slice().into());
+    if case.has("out") {
+        let normal = normalise(Frames::new(&cropped, 1, crop, crop).unwrap(), &normalisation(hyper));
+        case.check("out", &[3, crop, crop], normal.as_slice().into());
+    }
+}
+
+fn resize(case: &Case) {
+    let hyper = case.hyper();
+    let filter = match hyper["filter"].as_str().unwrap() {
+        "bilinear" => PilFilter::Bilinear,
+        "bicubic" => PilFilter::Bicubic,
+        other => panic!("filter {other}"),
+    };
+    let shape = case.shape("image");
+    let size = [usize_of(&hyper["out"][0]), usize_of(&hyper["out"][1])];
+    let out = pil_resize(&case.u8("image"), [shape[0], shape[1]], size, filter);
+    case.check("out", &[size[0], size[1], 3], out.as_slice().into());
 }
 
 fn argument(op: ImageOp) -> Option<f64> {
@@ -124,7 +181,7 @@ fn draws(hyper: &Value) -> impl Draws {
     ReferenceDraws::new(seed("python_seed"), seed("numpy_seed") as u32, seed("torch_seed"))
 }
 
-fn pretrain(case: &Case) {
+fn clip(case: &Case) {
     let transform = clip_transform(case.hyper());
     let data = case.u8("frames");
     let frames = frames(case, "frames", &data);
@@ -132,4 +189,32 @@ fn pretrain(case: &Case) {
     let mut out = vec![0.0; 3 * frames.count * height * width];
     transform.apply_f32(frames, &mut draws(case.hyper()), &mut out).unwrap();
     case.check("out.0", &[3, frames.count, height, width], out.as_slice().into());
+}
+
+fn views(case: &Case) {
+    let hyper = case.hyper();
+    let crop = usize_of(&hyper["crop_size"]);
+    let data = case.u8("frames");
+    let frames = frames(case, "frames", &data);
+    let views = evaluation_views(frames, crop, usize_of(&hyper["num_views_per_clip"])).unwrap();
+    assert_eq!(views.len(), case.expected().len());
+    for (i, view) in views.iter().enumerate() {
+        let normal = normalise(Frames::new(view, frames.count, crop, crop).unwrap(), &Normalisation::default());
+        case.check(&format!("out.{i}"), &[3, frames.count, crop, crop], normal.as_slice().into());
+    }
+}
+
+fn image_train(case: &Case) {
+    let hyper = case.hyper();
+    let crop = usize_of(&hyper["crop_size"]);
+    let shape = case.shape("image");
+    let transform = ImageTransform {
+        crop,
+        scale: f64_pair(&hyper["scale"]),
+        ratio: f64_pair(&hyper["ratio"]),
+        erasing: None,
+        normal: normalisation(hyper),
+    };
+    let out = transform.apply(&case.u8("image"), [shape[0], shape[1]], &mut draws(hyper)).unwrap();
+    case.check("out.0", &[3, crop, crop], out.as_slice().into());
 }
