@@ -1,1 +1,37 @@
-export {};
+/** What is seen: indexes, clips, masks. */
+
+export {
+  ClipBatch,
+  type Cursor,
+  type FileCounts,
+  type FileEvent,
+} from "./clip_batch.ts";
+export {
+  ClipLoader,
+  type ClipLoaderOptions,
+  type LoaderInfo,
+} from "./clip_loader.ts";
+export {
+  type IndexLines,
+  type MadeIndex,
+  makeIndex,
+  mediaExtensions,
+  readIndex,
+} from "./index_file.ts";
+export {
+  type Masks,
+  type MultiblockOptions,
+  multiblockMasks,
+} from "./masks.ts";
+export { type MediaProbe, probe } from "./probe.ts";
+export { RandomStream, type RandomStreamKind } from "./random.ts";
+export {
+  AUDIO,
+  type MaskRows,
+  type PackedIndices,
+  packRows,
+  presentTokens,
+  type RowExtent,
+  type RowLists,
+  VIDEO,
+} from "./tokens.ts";
