@@ -1,10 +1,10 @@
 /** Times whole training steps on noise: forward, backward, clipping, AdamW, moving average. */
 
-import { describeDevice, Generator, optim } from "@avjepa/core";
+import { describeDevice } from "@avjepa/core";
 import {
   audioGrid,
-  buildModels,
   loadPretrainConfig,
+  makeTrainer,
   type MaskLength,
   modelShape,
   openDevice,
@@ -13,7 +13,6 @@ import {
   stepFlops,
   totalFlops,
   trainStep,
-  type Trainer,
 } from "@avjepa/train";
 import { join } from "node:path";
 import {
@@ -75,7 +74,15 @@ export async function benchStep(options: StepOptions): Promise<StepReport> {
   const idle = residentBytes();
   resetPeak();
   const config = stepConfig(options);
-  const { trainer, settings } = makeTrainer(config, device);
+  const trainer = makeTrainer(config, device, single);
+  const { lr, weight_decay, ema, clip_grad } = config.optimization;
+  const settings = {
+    lr,
+    wd: weight_decay,
+    momentum: ema[0],
+    clip: clip_grad,
+    sampleFeatures: false,
+  };
   const masks = maskLengths.map((mask) => audible(mask, options.app));
   const batch = makeBatch(config, masks);
   let step = 0;
@@ -120,31 +127,6 @@ function audible(mask: MaskLength, app: StepOptions["app"]): MaskLength {
   if (app === "avjepa") return mask;
   const { context, target } = mask;
   return { context: { ...context, audio: 0 }, target: { ...target, audio: 0 } };
-}
-
-function makeTrainer(config: ResolvedPretrainConfig, device: string) {
-  const { betas, eps, lr, weight_decay, ema, clip_grad } = config.optimization;
-  const models = buildModels(config, device);
-  const adamw = new optim.AdamW([models.encoder, models.predictor], {
-    betas,
-    eps,
-  });
-  const trainer: Trainer = {
-    config,
-    device,
-    models,
-    adamw,
-    collective: single,
-    noise: (step) => new Generator(step),
-  };
-  const settings = {
-    lr,
-    wd: weight_decay,
-    momentum: ema[0],
-    clip: clip_grad,
-    sampleFeatures: false,
-  };
-  return { trainer, settings };
 }
 
 function makeBatch(

@@ -94,6 +94,28 @@ pub fn device_describe(number: u32) -> napi::Result<String, String> {
     Ok(device(number as usize).map_err(js)?.backend().describe())
 }
 
+/// Records what the device runs from now on.
+#[napi]
+pub fn device_trace_start(number: u32) -> napi::Result<(), String> {
+    device(number as usize).map_err(js)?.trace().start();
+    Ok(())
+}
+
+/// An operation's time on the device, in microseconds since the start of the trace.
+#[napi(object)]
+pub struct TraceSpan {
+    pub name: String,
+    pub start: f64,
+    pub end: f64,
+}
+
+/// Ends the record and gives it away.
+#[napi]
+pub fn device_trace_take(number: u32) -> napi::Result<Vec<TraceSpan>, String> {
+    let spans = device(number as usize).map_err(js)?.trace().take();
+    Ok(spans.into_iter().map(|span| TraceSpan { name: span.op.to_owned(), start: span.start, end: span.end }).collect())
+}
+
 /// Copies bytes (little endian, C order) to a new tensor: its handle.
 #[napi]
 pub fn upload(number: u32, dtype: u32, shape: Vec<f64>, bytes: &[u8]) -> napi::Result<f64, String> {

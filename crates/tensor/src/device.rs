@@ -7,6 +7,7 @@ use crate::{
     backend::Backend,
     error::{Code, Error, Result},
     tensor::Tensor,
+    trace::Trace,
 };
 use crossbeam_channel::{Sender, unbounded};
 use std::{
@@ -35,6 +36,7 @@ pub struct Device {
     bytes: AtomicUsize,
     peak: AtomicUsize,
     buffers: AtomicUsize,
+    trace: Trace,
 }
 
 impl Device {
@@ -49,6 +51,7 @@ impl Device {
             bytes: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
             buffers: AtomicUsize::new(0),
+            trace: Trace::default(),
         });
         // The thread must not keep the device alive, or the queue would never close.
         let weak = Arc::downgrade(&device);
@@ -74,13 +77,18 @@ impl Device {
         self.backend.as_ref()
     }
 
+    /// Records what this device runs, once started.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
     /// Enqueues a kernel. Should it fail, `op` stands before the message, as it does in errors of shape.
     pub fn submit(&self, op: &'static str, kernel: impl FnOnce(&dyn Backend) -> Result<()> + Send + 'static) {
         self.enqueue(Box::new(move |device| {
             if device.fault.lock().unwrap().is_some() {
                 return;
             }
-            if let Err(mut error) = guard(op, || kernel(device.backend())) {
+            if let Err(mut error) = device.trace.record(op, || guard(op, || kernel(device.backend()))) {
                 if !error.message.starts_with(&format!("{op}: ")) {
                     error.message = format!("{op}: {}", error.message);
                 }

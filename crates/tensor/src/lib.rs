@@ -11,6 +11,7 @@ pub mod error;
 pub mod op;
 pub mod philox;
 pub mod tensor;
+pub mod trace;
 
 pub use autograd::Var;
 pub use device::Device;

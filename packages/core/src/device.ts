@@ -66,3 +66,20 @@ export function memory(name: string = current): MemoryUse {
 export function resetPeakMemory(name: string = current): void {
   invoke("resetPeak", [deviceNumber(name)]);
 }
+
+/** An operation's time on a device, in microseconds since {@link startTrace}. */
+export interface TraceSpan {
+  name: string;
+  start: number;
+  end: number;
+}
+
+/** Records what a device runs from now on. */
+export function startTrace(name: string = current): void {
+  callNative(() => native.deviceTraceStart(deviceNumber(name)));
+}
+
+/** Ends the record and returns it. Complete once the queue is empty ({@link synchronize}). */
+export function takeTrace(name: string = current): TraceSpan[] {
+  return callNative(() => native.deviceTraceTake(deviceNumber(name)));
+}

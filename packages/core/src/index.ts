@@ -8,7 +8,10 @@ export {
   memory,
   resetPeakMemory,
   setDefaultDevice,
+  startTrace,
   synchronize,
+  takeTrace,
+  type TraceSpan,
 } from "./device.ts";
 export { type DType, dtypeBytes, type HostArray } from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";

@@ -28,7 +28,13 @@ export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";
 export type { Models } from "./models.ts";
-export { trainStep } from "./train_step.ts";
+export { heldOutClips, toTrainBatch, trainingClips } from "./clip_batches.ts";
+export { heldOutLoss } from "./held_out.ts";
+export { setRunAside, whereToStart } from "./previous_run.ts";
+export type { Start } from "./previous_run.ts";
+export { makeTrainer } from "./trainer.ts";
+export { Trace } from "./log/trace.ts";
+export { evaluateLoss, trainStep } from "./train_step.ts";
 export type {
   StepResult,
   StepSettings,
@@ -36,7 +42,6 @@ export type {
   Trainer,
 } from "./train_step.ts";
 export { initialiseFrom, restoreRun, saveRun } from "./state.ts";
-export type { Cursor } from "./state.ts";
 export { measureHealth } from "./health.ts";
 export { featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";

@@ -34,21 +34,39 @@ test("without ipe an epoch is one pass; --steps stops earlier, schedules unchang
 
 test("checkpoints by steps, epochs and minutes", () => {
   const plan = planSteps(load("meta.save_every_freq=2"), 1);
-  expect([299, 300].map((s) => plan.checkpointDue(s, 0))).toEqual([false, true]);
+  expect([299, 300].map((s) => plan.checkpointDue(s, 0))).toEqual([
+    false,
+    true,
+  ]);
   expect(plan.checkpointDue(7, 15)).toBe(true);
   expect([300, 600, 601].map((s) => plan.epochToKeep(s))).toEqual([
-    undefined, 2, undefined,
+    undefined,
+    2,
+    undefined,
   ]);
   const often = planSteps(load("meta.checkpoint_every_steps=5"), 1);
   expect([5, 6, 300].map((s) => often.checkpointDue(s, 0))).toEqual([
-    true, false, true,
+    true,
+    false,
+    true,
   ]);
 });
 
 test("a loss that is no number names the term and the step", () => {
-  const good = { loss: 1, jepa: 1, reg: 0, gradNormEncoder: 1, gradNormPredictor: 1, features: {} };
+  const good = {
+    loss: 1,
+    jepa: 1,
+    reg: 0,
+    gradNormEncoder: 1,
+    gradNormPredictor: 1,
+    features: {},
+  };
   requireFinite(good, 3, undefined);
-  expect(() => requireFinite({ ...good, audio: Number.NaN, loss: Number.NaN }, 12, "runs/x/t-s10")).toThrow(
-    "step 12: the loss of the audio targets is NaN",
-  );
+  expect(() =>
+    requireFinite(
+      { ...good, audio: Number.NaN, loss: Number.NaN },
+      12,
+      "runs/x/t-s10",
+    ),
+  ).toThrow("step 12: the loss of the audio targets is NaN");
 });

@@ -35,8 +35,7 @@ export function planSteps(
   steps?: number,
 ): RunPlan {
   const { logging, meta, optimization: o } = config;
-  const ipe =
-    o.ipe ?? Math.max(1, Math.floor(files / o.batch_size_total));
+  const ipe = o.ipe ?? Math.max(1, Math.floor(files / o.batch_size_total));
   const schedules = makeSchedules({
     ipe,
     epochs: o.epochs,
@@ -96,7 +95,7 @@ export function planSteps(
  * @throws AvjepaError AVJ_NOT_FINITE naming the term and the step.
  */
 export function requireFinite(
-  result: StepResult,
+  result: Omit<StepResult, "features">,
   step: number,
   latest: string | undefined,
 ): void {

@@ -9,6 +9,8 @@ import {
   saveSafetensors,
 } from "@avjepa/core";
 
+import type { Cursor } from "@avjepa/data";
+
 import type { Checkpoint, CheckpointStore } from "./checkpoint/store.ts";
 import {
   audioGrid,
@@ -22,12 +24,6 @@ import type { Trainer } from "./train_step.ts";
 
 /** The optimizer's models, by their place in it. */
 const optimized = ["encoder", "predictor"];
-
-/** Where the loader is to go on. */
-export interface Cursor {
-  pass: number;
-  position: number;
-}
 
 /** Saves the run after `step` steps. */
 export async function saveRun(
@@ -59,10 +55,7 @@ export async function saveRun(
         name.replace(/^\d+/, (i) => optimized[Number(i)] ?? i),
       );
       try {
-        await saveSafetensors(
-          join(folder, "optim-r0of1.safetensors"),
-          moments,
-        );
+        await saveSafetensors(join(folder, "optim-r0of1.safetensors"), moments);
       } finally {
         for (const view of Object.values(moments)) view.dispose();
       }
@@ -122,11 +115,8 @@ export async function initialiseFrom(
   trainer: Trainer,
   checkpoint: Checkpoint,
 ): Promise<void> {
-  await loadFile(
-    checkpoint,
-    "weights.safetensors",
-    trainer.device,
-    (weights) => loadWeights(trainer.models, weights),
+  await loadFile(checkpoint, "weights.safetensors", trainer.device, (weights) =>
+    loadWeights(trainer.models, weights),
   );
 }
 

@@ -128,48 +128,77 @@ async function countAll(
   return collective.sum(sums);
 }
 
+/** Where a batch stands in its run. */
+interface Place {
+  step: number;
+  batch: number;
+  /** Batches of the step. */
+  of: number;
+  features: StepResult["features"] | null;
+}
+
 function forwardBackward(
   trainer: Trainer,
   batch: TrainBatch,
   counts: readonly number[],
-  place: {
-    step: number;
-    batch: number;
-    of: number;
-    features: StepResult["features"] | null;
-  },
+  place: Place,
 ): JepaLossTerms {
-  const { config, device, models } = trainer;
-  const { encoder, predictor, target } = models;
   return scope(() => {
-    const input = batch.upload(device);
-    const terms = autocast(computeType(config), () => {
-      const h = noGrad(() =>
-        target.forward({ ...input, present: batch.present }),
-      );
-      if (place.features) sampleInto(place.features, h);
-      const context = encoder.forward(input, batch.context);
-      const generator = trainer.noise(place.step, place.batch);
-      const noise = config.model.use_mask_tokens
-        ? {}
-        : { noise: { targets: h, generator } };
-      const z = predictor.forward(context, batch.targets, noise);
-      return jepaLossTerms(z, h, {
-        p: config.loss.loss_exp,
-        regCoeff: config.loss.reg_coeff / place.of,
-        modalityWeight: config.loss.modality_weight,
-        counts,
-      });
-    });
+    const terms = forward(trainer, batch, counts, place);
     terms.loss.backward();
     return terms;
   });
 }
 
+/** The JEPA loss of a batch as it is, without gradients. */
+export async function evaluateLoss(
+  trainer: Trainer,
+  batch: TrainBatch,
+): Promise<number> {
+  const counts = countTargets(
+    batch.targets,
+    trainer.config.loss.modality_weight,
+  );
+  const place = { step: 0, batch: 0, of: 1, features: null };
+  const loss = scope(() =>
+    noGrad(() => forward(trainer, batch, counts, place).jepa),
+  );
+  const value = await loss.item();
+  loss.dispose();
+  return value;
+}
+
+function forward(
+  trainer: Trainer,
+  batch: TrainBatch,
+  counts: readonly number[],
+  place: Place,
+): JepaLossTerms {
+  const { config, device, models } = trainer;
+  const { encoder, predictor, target } = models;
+  const input = batch.upload(device);
+  return autocast(computeType(config), () => {
+    const h = noGrad(() =>
+      target.forward({ ...input, present: batch.present }),
+    );
+    if (place.features) sampleInto(place.features, h);
+    const context = encoder.forward(input, batch.context);
+    const generator = trainer.noise(place.step, place.batch);
+    const noise = config.model.use_mask_tokens
+      ? {}
+      : { noise: { targets: h, generator } };
+    const z = predictor.forward(context, batch.targets, noise);
+    return jepaLossTerms(z, h, {
+      p: config.loss.loss_exp,
+      regCoeff: config.loss.reg_coeff / place.of,
+      modalityWeight: config.loss.modality_weight,
+      counts,
+    });
+  });
+}
+
 /** The type that products are computed in. */
-function computeType({
-  meta,
-}: ResolvedPretrainConfig): "float32" | "bfloat16" {
+function computeType({ meta }: ResolvedPretrainConfig): "float32" | "bfloat16" {
   return meta.dtype === "bfloat16" ? "bfloat16" : "float32";
 }
 
@@ -189,7 +218,9 @@ async function combine(
   { collective, config }: Trainer,
   present: readonly Term[][],
   values: readonly number[],
-): Promise<Omit<StepResult, "gradNormEncoder" | "gradNormPredictor" | "features">> {
+): Promise<
+  Omit<StepResult, "gradNormEncoder" | "gradNormPredictor" | "features">
+> {
   const names = ["jepa", "reg", "video", "audio"] as const;
   const sums = names.map(() => 0);
   const numbers = names.map(() => 0);

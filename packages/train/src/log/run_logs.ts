@@ -92,6 +92,11 @@ export class RunLogs {
     this.#text?.write(`${text}\n`);
   }
 
+  /** Show a text on the terminal only: what is of this process, not of the run. */
+  say(text: string): void {
+    this.#progress?.note(text);
+  }
+
   /** Cut every log back to what it was after `step`; 0 empties them. */
   truncateTo(step: number): void {
     this.#table.truncateTo(step);

@@ -1,0 +1,86 @@
+/** What to do with a run that the folder holds already. */
+
+import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+
+import { AvjepaError } from "@avjepa/core";
+
+import {
+  type Checkpoint,
+  type CheckpointStore,
+  openCheckpoint,
+} from "./checkpoint/store.ts";
+import type { ResolvedPretrainConfig } from "./config/index.ts";
+
+/** Where a run starts. */
+export interface Start {
+  /** The checkpoint to continue from; without it the run is new. */
+  resume?: Checkpoint;
+  /** The checkpoint whose weights a new run takes over. */
+  initFrom?: Checkpoint;
+}
+
+/**
+ * Decides between a new run and going on: `meta.load_checkpoint`, then
+ * `--resume`, then `meta.init_from`.
+ *
+ * @param resume `auto`, `never` or a checkpoint's path.
+ * @throws AvjepaError AVJ_CHECKPOINT
+ */
+export async function whereToStart(
+  store: CheckpointStore,
+  { meta }: ResolvedPretrainConfig,
+  resume: string,
+): Promise<Start> {
+  if (resume !== "auto" && resume !== "never")
+    return { resume: await store.find(resume) };
+  if (resume === "auto") {
+    const checkpoint =
+      meta.load_checkpoint && meta.read_checkpoint !== null
+        ? await store.find(meta.read_checkpoint)
+        : await store.latest();
+    if (checkpoint) return { resume: checkpoint };
+    if (meta.load_checkpoint)
+      throw new AvjepaError(
+        "AVJ_CHECKPOINT",
+        `meta.load_checkpoint is set, but there is no checkpoint in ${store.folder}`,
+        {
+          hint: "name the run's folder (--folder), or set meta.load_checkpoint: false",
+        },
+      );
+  }
+  return meta.init_from === null
+    ? {}
+    : { initFrom: await openCheckpoint(meta.init_from) };
+}
+
+/**
+ * Moves a run's files out of the way of a new one, into `before-1/`,
+ * `before-2/`, … of the same folder; other files stay.
+ *
+ * @returns that folder; undefined where there was no run.
+ */
+export function setRunAside(folder: string, tag: string): string | undefined {
+  const names = readdirSync(folder).filter((name) => belongsToRun(name, tag));
+  if (names.length === 0) return undefined;
+  let n = 1;
+  while (existsSync(join(folder, `before-${n}`))) n++;
+  const aside = join(folder, `before-${n}`);
+  mkdirSync(aside);
+  for (const name of names) renameSync(join(folder, name), join(aside, name));
+  return aside;
+}
+
+const common = new Set([
+  "config.yaml",
+  "metrics.jsonl",
+  "log.txt",
+  "run.json",
+  "trace.json",
+]);
+
+function belongsToRun(name: string, tag: string): boolean {
+  if (common.has(name) || name.startsWith("events.out.tfevents.")) return true;
+  const rest = name.startsWith(tag) ? name.slice(tag.length) : "";
+  return /^(-s\d+|-e\d+|-latest|_r\d+\.csv)$/.test(rest);
+}
