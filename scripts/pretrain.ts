@@ -1,6 +1,6 @@
 /** Trains a model: bun run pretrain CONFIG */
 
-import { describeDevice, memory } from "@avjepa/core";
+import { AvjepaError, describeDevice, memory } from "@avjepa/core";
 import { type ClipBatch, type FileEvent, readIndex } from "@avjepa/data";
 import {
   type Checkpoint,
@@ -70,12 +70,20 @@ await runCommand(command, async (options) => {
   // --- What is asked for -------------------------------------------------------------------------------------------
   const path = options.config as string;
   const { folder, seed, set } = options;
-  const { config, warnings } = loadPretrainConfig(path, { set, folder, seed });
+  const { config, warnings } = loadPretrainConfig(path, {
+    set,
+    folder,
+    seed,
+    allowUnset: options.dryRun,
+  });
   const device = openDevice(options.devices, options.ranks);
-  for (const warning of warnings) console.error(`warning: ${warning}`);
+  const warn = (text: string) =>
+    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
+  warnings.forEach(warn);
   const about = { device: `${device} (${describeDevice(device)})` };
   if (options.dryRun) {
-    const plan = planRun(config, 1, about);
+    const samples = countSamples(config.data.datasets, warn);
+    const plan = planRun(config, 1, { ...about, ...samples });
     for (const line of formatPlan(plan)) console.error(line);
     return { result: plan };
   }
@@ -277,6 +285,21 @@ await runCommand(command, async (options) => {
     return Math.max(0, meta.skip_batches) * data.batch_size;
   }
 });
+
+/** For a plan, which may be made before the data is there. */
+function countSamples(
+  indexes: readonly string[],
+  warn: (text: string) => void,
+): { samples?: number } {
+  if (indexes.some((index) => index.includes("${"))) return {};
+  try {
+    return { samples: readIndex(...indexes).paths.length };
+  } catch (error) {
+    if (!AvjepaError.is(error)) throw error;
+    warn(error.message);
+    return {};
+  }
+}
 
 function describe({ kind, path, reason, replaced }: FileEvent): string {
   const what = kind === "bad" ? "cannot read" : kind.replace("_", " ");

@@ -32,6 +32,8 @@ export interface LoadOptions {
   seed?: number | undefined;
   /** Number of processes; 1 by default. */
   world?: number;
+  /** Warn of a variable that is not set, and go on: for a plan, which needs no data. */
+  allowUnset?: boolean;
   /** The environment that `${NAME}` expands from; the process's by default. */
   env?: Record<string, string | undefined>;
 }
@@ -71,7 +73,11 @@ export function loadPretrainConfig(
   const batch = resolveBatch(config, options.world ?? 1);
   if ("message" in batch) problems.push(batch);
   if (problems.length > 0) throw problemsError(source, problems);
-  refuseUnset(source, env, "pretrain");
+  if (env.unset.length > 0) {
+    const error = unsetError(source, env, "pretrain");
+    if (!options.allowUnset) throw error;
+    warnings.push(error.message);
+  }
   warnings.push(...pretrainWarnings(config));
   const { batch_size, grad_accum, batch_size_total } = batch as Exclude<
     typeof batch,
@@ -105,7 +111,7 @@ export function loadEvalConfig(
   const config = parse(source, evalSchema, env, "eval");
   const problems = evalProblems(config);
   if (problems.length > 0) throw problemsError(source, problems);
-  refuseUnset(source, env, "eval");
+  if (env.unset.length > 0) throw unsetError(source, env, "eval");
   const frame_step = config.data.frame_step ?? config.pretrain.frame_step ?? 4;
   return {
     config: {
@@ -227,14 +233,6 @@ function retype(
     override?.path.length === path.length
   )
     setAt(source.value, path, override.text);
-}
-
-function refuseUnset(
-  source: ConfigSource,
-  env: Expansion,
-  command: Command,
-): void {
-  if (env.unset.length > 0) throw unsetError(source, env, command);
 }
 
 function unsetError(
