@@ -8,28 +8,42 @@
  */
 
 import { $ } from "bun";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
 const withoutMedia = Boolean(process.env.AVJEPA_NO_MEDIA);
 process.chdir(root);
 
-const metadata = await $`cargo metadata --format-version 1 --no-deps --locked`.json();
+const metadata =
+  await $`cargo metadata --format-version 1 --no-deps --locked`.json();
 const target: string = metadata.target_directory;
 const declarations = join(target, "napi-declarations");
 mkdirSync(declarations, { recursive: true });
 
 const exclude = withoutMedia ? ["--exclude", "avjepa-ffmpeg"] : [];
-const cargo = Bun.spawnSync(["cargo", "build", "--release", "--locked", "--workspace", ...exclude], {
-  env: { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: declarations },
-  stdio: ["ignore", "inherit", "inherit"],
-});
+const cargo = Bun.spawnSync(
+  ["cargo", "build", "--release", "--locked", "--workspace", ...exclude],
+  {
+    env: { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: declarations },
+    stdio: ["ignore", "inherit", "inherit"],
+  },
+);
 if (cargo.exitCode !== 0) process.exit(1);
 
-const [prefix, suffix] = process.platform === "darwin" ? ["lib", ".dylib"] : ["lib", ".so"];
+const [prefix, suffix] =
+  process.platform === "darwin" ? ["lib", ".dylib"] : ["lib", ".so"];
 install(`${prefix}avjepa${suffix}`, "avjepa.node");
-if (!withoutMedia) install(`${prefix}avjepa_ffmpeg${suffix}`, `${prefix}avjepa_ffmpeg${suffix}`);
+if (!withoutMedia)
+  install(`${prefix}avjepa_ffmpeg${suffix}`, `${prefix}avjepa_ffmpeg${suffix}`);
 writeDeclarations();
 
 /** Copies a library aside and renames it, since a process may have the old one open. */
@@ -48,12 +62,23 @@ function writeDeclarations(): void {
   if (!existsSync(described)) return;
   const lines = readFileSync(described, "utf8").split("\n").filter(Boolean);
   const items = [...new Set(lines)]
-    .map((line) => JSON.parse(line) as { kind: string; name: string; js_doc?: string; def: string })
+    .map(
+      (line) =>
+        JSON.parse(line) as {
+          kind: string;
+          name: string;
+          js_doc?: string;
+          def: string;
+        },
+    )
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const text = items.map(({ kind, name, js_doc = "", def }) =>
-    kind === "interface" ? `${js_doc}export interface ${name} {\n${def}\n}` : `${js_doc}export declare ${def}`,
+    kind === "interface"
+      ? `${js_doc}export interface ${name} {\n${def}\n}`
+      : `${js_doc}export declare ${def}`,
   );
   const path = "packages/core/src/native.d.ts";
   const content = `// Written by scripts/build.ts from the addon's own descriptions. Do not edit.\n${text.join("\n")}\n`;
-  if (!existsSync(path) || readFileSync(path, "utf8") !== content) writeFileSync(path, content);
+  if (!existsSync(path) || readFileSync(path, "utf8") !== content)
+    writeFileSync(path, content);
 }

@@ -5,6 +5,7 @@ import { type ClipBatch, type FileEvent, readIndex } from "@avjepa/data";
 import {
   type Checkpoint,
   CheckpointStore,
+  CollapseWatch,
   Trace,
   RunFolder,
   RunInfo,
@@ -152,6 +153,8 @@ await runCommand(command, async (options) => {
       `took over from process ${run.takenOver.pid} on ${run.takenOver.host}, which is gone`,
     );
   for (const note of [...notes, ...loader.info.notices]) logs.say(note);
+  const collapse = new CollapseWatch();
+  for (const rank of logs.valuesOf("effective_rank")) collapse.look(rank);
   using stop = new StopFlag((text) => logs.say(text));
 
   // --- Training ----------------------------------------------------------------------------------------------------
@@ -208,6 +211,9 @@ await runCommand(command, async (options) => {
         ...health,
         ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
       });
+      const rank = health.effective_rank;
+      const alarm = rank === undefined ? undefined : collapse.look(rank);
+      if (alarm) logs.note(`step ${step}: warning: ${alarm}`);
       seen.clips += rows;
       seen.bad = clips.at(-1)?.counts.bad ?? 0;
 

@@ -13,17 +13,37 @@ import { join } from "node:path";
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
 const withoutMedia = Boolean(process.env.AVJEPA_NO_MEDIA);
-const packages = withoutMedia ? ["--workspace", "--exclude", "avjepa-ffmpeg"] : ["--workspace"];
+const packages = withoutMedia
+  ? ["--workspace", "--exclude", "avjepa-ffmpeg"]
+  : ["--workspace"];
 let passed = 0;
 let failed = 0;
 
-check("rustfmt", ["cargo", "fmt", "--all", "--check"], "rustup component add rustfmt; mend with: cargo fmt --all");
+check(
+  "rustfmt",
+  ["cargo", "fmt", "--all", "--check"],
+  "rustup component add rustfmt; mend with: cargo fmt --all",
+);
 check(
   "clippy",
-  ["cargo", "clippy", "--release", "--locked", ...packages, "--all-targets", "--", "-D", "warnings"],
+  [
+    "cargo",
+    "clippy",
+    "--release",
+    "--locked",
+    ...packages,
+    "--all-targets",
+    "--",
+    "-D",
+    "warnings",
+  ],
   "rustup component add clippy",
 );
-check("format", ["bun", "fmt", "--check", "packages", "scripts", "test", "bench"], "mend with: bun fmt");
+check(
+  "format",
+  ["bun", "fmt", "--check", "packages", "scripts", "test", "bench"],
+  "mend with: bun fmt",
+);
 check("types", ["bun", "check"], "mend the errors above");
 cargoTests();
 bunTests();
@@ -47,26 +67,51 @@ function check(name: string, command: string[], remedy: string): void {
 
 /** The Rust tests; each suite closes with its own counts. */
 function cargoTests(): void {
-  const { output, exitCode } = run(["cargo", "test", "--release", "--locked", ...packages, "--no-fail-fast"]);
-  const counts = [...output.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g)];
-  const sum = (group: number) => counts.reduce((total, match) => total + Number(match[group]), 0);
+  const { output, exitCode } = run([
+    "cargo",
+    "test",
+    "--release",
+    "--locked",
+    ...packages,
+    "--no-fail-fast",
+  ]);
+  const counts = [
+    ...output.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g),
+  ];
+  const sum = (group: number) =>
+    counts.reduce((total, match) => total + Number(match[group]), 0);
   // A build that fails, or a suite that is killed, has no counts: it fails as one.
   const silent = exitCode !== 0 && sum(2) === 0 ? 1 : 0;
   passed += sum(1);
   failed += sum(2) + silent;
   if (exitCode !== 0) console.log(output);
-  console.log(`${exitCode === 0 ? "ok   " : "FAIL "} cargo test: ${sum(1)} passed, ${sum(2) + silent} failed`);
+  console.log(
+    `${exitCode === 0 ? "ok   " : "FAIL "} cargo test: ${sum(1)} passed, ${sum(2) + silent} failed`,
+  );
 }
 
 /** The TypeScript tests, counted from the JUnit report. */
 function bunTests(): void {
-  const { output, exitCode } = run(["bun", "test", "--timeout", "120000", "--reporter=junit", `--reporter-outfile=${junit}`]);
+  const { output, exitCode } = run([
+    "bun",
+    "test",
+    "--timeout",
+    "120000",
+    "--reporter=junit",
+    `--reporter-outfile=${junit}`,
+  ]);
   console.log(output);
   let counts = { tests: 0, failures: 1, skipped: 0 };
   try {
-    const root = readFileSync(junit, "utf8").match(/<testsuites[^>]*>/)?.[0] ?? "";
-    const count = (name: string) => Number(root.match(new RegExp(`\\b${name}="(\\d+)"`))?.[1] ?? Number.NaN);
-    counts = { tests: count("tests"), failures: count("failures"), skipped: count("skipped") };
+    const root =
+      readFileSync(junit, "utf8").match(/<testsuites[^>]*>/)?.[0] ?? "";
+    const count = (name: string) =>
+      Number(root.match(new RegExp(`\\b${name}="(\\d+)"`))?.[1] ?? Number.NaN);
+    counts = {
+      tests: count("tests"),
+      failures: count("failures"),
+      skipped: count("skipped"),
+    };
   } catch {
     // No report: the runner itself died, which the counts above say.
   }
@@ -74,14 +119,19 @@ function bunTests(): void {
   const died = exitCode !== 0 && failures === 0 ? 1 : 0;
   passed += Math.max(0, tests - failures - skipped);
   failed += failures + died;
-  console.log(`${exitCode === 0 ? "ok   " : "FAIL "} bun test: ${tests - failures - skipped} passed, ${failures + died} failed, ${skipped} skipped`);
+  console.log(
+    `${exitCode === 0 ? "ok   " : "FAIL "} bun test: ${tests - failures - skipped} passed, ${failures + died} failed, ${skipped} skipped`,
+  );
 }
 
 function run(command: string[]): { output: string; exitCode: number } {
   console.log(`      ${command.join(" ")}`);
   try {
     const child = Bun.spawnSync(command, { stdio: ["ignore", "pipe", "pipe"] });
-    return { output: `${child.stdout}${child.stderr}`, exitCode: child.exitCode ?? 1 };
+    return {
+      output: `${child.stdout}${child.stderr}`,
+      exitCode: child.exitCode ?? 1,
+    };
   } catch (error) {
     return { output: (error as Error).message, exitCode: 127 };
   }

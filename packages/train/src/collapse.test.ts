@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { featureHealth } from "./collapse.ts";
+import { CollapseWatch, featureHealth } from "./collapse.ts";
 
 test("equal tokens have no deviation and rank one", () => {
   const health = featureHealth(new Float64Array(40 * 6).fill(3), 6);
@@ -28,4 +28,13 @@ test("features along one direction have rank one, however many tokens", () => {
 
 test("one token says nothing", () => {
   expect(featureHealth([1, 2, 3], 3)).toBeNull();
+});
+
+test("a fall to a quarter is told once, and again after a recovery", () => {
+  const watch = new CollapseWatch();
+  const told = [30, 60, 20, 15, 14, 40, 12].map(
+    (rank) => watch.look(rank) !== undefined,
+  );
+  expect(told).toEqual([false, false, false, true, false, false, true]);
+  expect(new CollapseWatch().look(1.2)).toContain("effective rank 1.2");
 });

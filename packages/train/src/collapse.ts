@@ -67,3 +67,21 @@ function effectiveRank(
     .reduce((h, s) => h - (s / sum) * Math.log(s / sum), 0);
   return Math.exp(entropy);
 }
+
+/**
+ * Says when features collapse: when their effective rank falls to a quarter of
+ * the most it has been, or below two. Once, until the rank is up to half again.
+ */
+export class CollapseWatch {
+  #most = 0;
+  #warned = false;
+
+  /** @param rank the next measurement. @returns the warning, when it is due. */
+  look(rank: number): string | undefined {
+    this.#most = Math.max(this.#most, rank);
+    if (rank > this.#most / 2 && rank > 2) this.#warned = false;
+    if (this.#warned || (rank > this.#most / 4 && rank >= 2)) return undefined;
+    this.#warned = true;
+    return `the target's features collapse: effective rank ${rank.toFixed(1)}, ${this.#most.toFixed(1)} at most before; try a lower optimization.lr, a longer warmup, or an ema nearer to 1`;
+  }
+}

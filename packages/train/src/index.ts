@@ -43,7 +43,7 @@ export type {
 } from "./train_step.ts";
 export { initialiseFrom, restoreRun, saveRun } from "./state.ts";
 export { measureHealth } from "./health.ts";
-export { featureHealth } from "./collapse.ts";
+export { CollapseWatch, featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";
 export { planSteps, requireFinite } from "./run.ts";
 export type { RunPlan } from "./run.ts";

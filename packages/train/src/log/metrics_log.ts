@@ -75,12 +75,14 @@ export class MetricsLog {
     });
   }
 
-  /** The last value written of `key`, or undefined. */
-  last(key: string): number | undefined {
-    const lines = this.#file.read().toString().split("\n");
-    const line = lines.findLast((text) => text.includes(`"${key}":`));
-    if (line === undefined) return undefined;
-    return (JSON.parse(line) as StepMetrics)[key] ?? undefined;
+  /** All values written of `key`, in order. */
+  valuesOf(key: string): number[] {
+    return this.#file
+      .read()
+      .toString()
+      .split("\n")
+      .filter((line) => line.includes(`"${key}":`))
+      .flatMap((line) => (JSON.parse(line) as StepMetrics)[key] ?? []);
   }
 
   /** Close the file. */

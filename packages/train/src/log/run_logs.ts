@@ -103,13 +103,18 @@ export class RunLogs {
     this.#metrics?.truncateTo(step);
     this.#events?.truncateTo(step);
     if (this.#progress)
-      this.#progress.rank = this.#metrics?.last("effective_rank");
+      this.#progress.rank = this.valuesOf("effective_rank").at(-1);
     if (this.#text && step === 0) this.#text.cut(0);
     else if (this.#text)
       cutLines(this.#text, (line) => {
         const at = /^step +(\d+)\/\d/.exec(line)?.[1];
         return at !== undefined && Number(at) > step;
       });
+  }
+
+  /** All values that `metrics.jsonl` has of a key, in order. Rank 0 only. */
+  valuesOf(key: string): number[] {
+    return this.#metrics?.valuesOf(key) ?? [];
   }
 
   /** Close the files and leave the progress line. */
