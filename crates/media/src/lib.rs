@@ -1,5 +1,6 @@
 //! Media: decoding, spectrograms, clip sampling, masks and the loader.
 
+pub mod audio;
 pub mod clip_sampling;
 pub mod error;
 pub mod index;
@@ -13,5 +14,6 @@ pub mod sample;
 pub mod spectrogram;
 pub mod transform;
 pub mod video;
+pub mod video_writer;
 
 pub use error::{MediaError, Result};
