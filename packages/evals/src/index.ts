@@ -1,1 +1,10 @@
-export {};
+/** What frozen features are worth: attentive probes. */
+
+export {
+  type ExtractedFeatures,
+  extractFeatures,
+  type Features,
+  featuresOf,
+  type FrozenEncoder,
+} from "./features.ts";
+export { type ProbeOptions, type ProbeTask, trainProbes } from "./probe.ts";
