@@ -125,6 +125,7 @@ describe("configuration", () => {
       refused(run("never", "--devices", devices), /cuda|wgpu|processes/);
     },
   );
+});
 
 describe("index", () => {
   test.each([
