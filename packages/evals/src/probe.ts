@@ -66,11 +66,11 @@ export async function trainProbes(
   const perEpoch = Math.ceil(train.clips / batch);
   const steps = epochs * perEpoch;
   const shuffle = new RandomStream("numpy", seed);
-  let order = new Float64Array();
+  let order: ArrayLike<number> = [];
   for (let step = 0; step < steps; step++) {
     const at = (step % perEpoch) * batch;
     if (at === 0) order = shuffle.draw("permutation", [train.clips]);
-    const clips = order.subarray(at, at + batch);
+    const clips = Array.prototype.slice.call(order, at, at + batch);
     const loss = scope(() => {
       const x = featuresOf(train, clips, device);
       const losses = tasks.map((task, i) =>
