@@ -14,6 +14,7 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -28,6 +29,9 @@ const metadata =
 const target: string = metadata.target_directory;
 const declarations = join(target, "napi-declarations");
 mkdirSync(declarations, { recursive: true });
+// It is appended to: what former versions described must not stay.
+const described = join(declarations, "avjepa-binding");
+rmSync(described, { force: true });
 
 const exclude = withoutMedia ? ["--exclude", "avjepa-ffmpeg"] : [];
 const cargo = Bun.spawnSync(
@@ -56,27 +60,33 @@ function install(library: string, name: string): void {
   renameSync(`${to}.new`, to);
 }
 
-/** napi-derive leaves one JSON line a function; sorted, they are the addon's declarations. */
+/** What napi-derive tells of the addon: one JSON line a function, object, class, or class's methods. */
+interface Description {
+  kind: "fn" | "interface" | "struct" | "impl";
+  name: string;
+  js_doc?: string;
+  def: string;
+}
+
+/** Sorted by name, the descriptions are the addon's declarations. */
 function writeDeclarations(): void {
-  const described = join(declarations, "avjepa-binding");
+  // Written when the crate is compiled, and only then.
   if (!existsSync(described)) return;
-  const lines = readFileSync(described, "utf8").split("\n").filter(Boolean);
-  const items = [...new Set(lines)]
-    .map(
-      (line) =>
-        JSON.parse(line) as {
-          kind: string;
-          name: string;
-          js_doc?: string;
-          def: string;
-        },
-    )
+  const items = readFileSync(described, "utf8")
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Description)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  const text = items.map(({ kind, name, js_doc = "", def }) =>
-    kind === "interface"
-      ? `${js_doc}export interface ${name} {\n${def}\n}`
-      : `${js_doc}export declare ${def}`,
-  );
+  const methods = (name: string) =>
+    items.find((item) => item.kind === "impl" && item.name === name)?.def ?? "";
+  const text = items
+    .filter(({ kind }) => kind !== "impl")
+    .map(({ kind, name, js_doc = "", def }) => {
+      if (kind === "fn") return `${js_doc}export declare ${def};`;
+      return kind === "struct"
+        ? `${js_doc}export declare class ${name} {\nprivate constructor();\n${methods(name)}\n}`
+        : `${js_doc}export interface ${name} {\n${def}\n}`;
+    });
   const path = "packages/core/src/native.d.ts";
   const content = `// Written by scripts/build.ts from the addon's own descriptions. Do not edit.\n${text.join("\n")}\n`;
   if (!existsSync(path) || readFileSync(path, "utf8") !== content)

@@ -6,7 +6,7 @@ use crate::{
 };
 use avjepa_tensor::{Code, DType, Error, Tensor, Var, device::guard};
 use napi::{
-    Env, JsValue,
+    Env,
     bindgen_prelude::{Float64ArraySlice, JsError, Object, Uint8Array},
 };
 use napi_derive::napi;

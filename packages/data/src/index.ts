@@ -11,6 +11,7 @@ export {
   type ClipLoaderOptions,
   type LoaderInfo,
 } from "./clip_loader.ts";
+export { type Film, writeFilm } from "./film.ts";
 export {
   type IndexLines,
   type MadeIndex,

@@ -6,14 +6,18 @@
 
 mod bad_files;
 mod batch;
+mod clip_audio;
+mod clip_source;
 mod config;
 mod engine;
 mod grid;
 mod masks;
+mod open;
 mod source;
 
 pub use bad_files::{BadFiles, Counts, Event, EventKind};
 pub use batch::{Batch, Pixels, RowMasks};
+pub use clip_source::ClipSource;
 pub use config::{
     AudioConfig, AudioPad, AudioPreset, AugmentConfig, Compat, DataConfig, FrameSampling, LoaderConfig, MaskEntry,
     MaskMode, MaskType, Missing, Modality, OrderName, PixelFormat,
@@ -21,6 +25,7 @@ pub use config::{
 pub use engine::{Cursor, Loader, Settings, Stopper};
 pub use grid::{Grids, SoundGrid, VideoGrid};
 pub use masks::{BatchMasks, MaskSampler, RowAddress};
+pub use open::{LoaderInfo, open};
 pub use source::{Clip, Note, Reading, Refusal, Source};
 
 #[cfg(test)]
