@@ -1,7 +1,12 @@
 /** Trains a model: bun run pretrain CONFIG */
 
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
-import { type ClipBatch, type FileEvent, readIndex } from "@avjepa/data";
+import {
+  type ClipBatch,
+  type FileCounts,
+  type FileEvent,
+  readIndex,
+} from "@avjepa/data";
 import {
   type Checkpoint,
   CheckpointStore,
@@ -162,7 +167,8 @@ await runCommand(command, async (options) => {
   let savedAt = performance.now();
   let trace: Trace | undefined;
   const first = step;
-  const seen = { clips: 0, bad: 0, since: performance.now() };
+  let files: FileCounts | undefined;
+  const seen = { clips: 0, since: performance.now() };
   try {
     while (step < plan.lastStep && !stop.signal) {
       step += 1;
@@ -171,8 +177,10 @@ await runCommand(command, async (options) => {
         trace = new Trace(device);
       const clips = await traced("data", nextClips);
       const dataMs = performance.now() - begun;
-      for (const event of clips.flatMap((batch) => batch.events))
-        logs.note(`step ${step}: ${describe(event)}`);
+      for (const event of clips.flatMap((batch) => batch.events)) {
+        const isNew = logs.fact(step, describe(event));
+        if (isNew && event.kind === "bad") logs.say(describe(event));
+      }
 
       const settings = plan.settings(step);
       const { features, ...result } = await traced("step", () =>
@@ -213,9 +221,9 @@ await runCommand(command, async (options) => {
       });
       const rank = health.effective_rank;
       const alarm = rank === undefined ? undefined : collapse.look(rank);
-      if (alarm) logs.note(`step ${step}: warning: ${alarm}`);
+      if (alarm && logs.fact(step, alarm)) logs.say(`warning: ${alarm}`);
       seen.clips += rows;
-      seen.bad = clips.at(-1)?.counts.bad ?? 0;
+      files = clips.at(-1)?.counts;
 
       const minutes = (performance.now() - savedAt) / 60_000;
       const last = step === plan.lastStep || stop.signal !== undefined;
@@ -255,6 +263,7 @@ await runCommand(command, async (options) => {
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
   else logs.say(`${outcome} after step ${step}: ${saved?.path}`);
+  if (files) for (const line of summarise(files)) logs.say(line);
   logs.close();
   run.release();
   return {
@@ -266,7 +275,7 @@ await runCommand(command, async (options) => {
       checkpoint: saved?.path ?? null,
       clips: seen.clips,
       seconds: (performance.now() - seen.since) / 1000,
-      bad_files: seen.bad,
+      bad_files: files?.bad ?? 0,
     },
   };
 
@@ -310,6 +319,23 @@ function countSamples(
 function describe({ kind, path, reason, replaced }: FileEvent): string {
   const what = kind === "bad" ? "cannot read" : kind.replace("_", " ");
   return `${what} ${path}: ${reason}${replaced ? "; another file takes its place" : ""}`;
+}
+
+/** What files were lacking, if any. */
+function summarise(counts: FileCounts): string[] {
+  const lacking = [
+    [counts.bad, "could not be read"],
+    [counts.missingAudio, "have no sound"],
+    [counts.silent, "are silent"],
+    [counts.missingVideo, "have no picture"],
+    [counts.short, "are shorter than a clip"],
+  ] as const;
+  const parts = lacking
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${count} ${what}`);
+  return parts.length === 0
+    ? []
+    : [`of ${counts.tried} files ${parts.join(", ")}: log.txt names them`];
 }
 
 function sum<T>(items: readonly T[], value: (item: T) => number): number {

@@ -48,6 +48,8 @@ export class RunLogs {
   readonly #events: EventFile | undefined;
   readonly #text: AppendFile | undefined;
   readonly #progress: Progress | undefined;
+  /** Texts of {@link RunLogs.fact} that log.txt has. */
+  readonly #facts = new Set<string>();
   readonly #everySteps: number;
   readonly #lastStep: number;
 
@@ -92,6 +94,17 @@ export class RunLogs {
     this.#text?.write(`${text}\n`);
   }
 
+  /**
+   * Keep a text in log.txt under its step, once a run: a process that goes on
+   * with it finds the same out again. Returns whether it was new.
+   */
+  fact(step: number, text: string): boolean {
+    if (this.#facts.has(text)) return false;
+    this.#facts.add(text);
+    this.#text?.write(`step ${step}: ${text}\n`);
+    return true;
+  }
+
   /** Show a text on the terminal only: what is of this process, not of the run. */
   say(text: string): void {
     this.#progress?.note(text);
@@ -107,9 +120,14 @@ export class RunLogs {
     if (this.#text && step === 0) this.#text.cut(0);
     else if (this.#text)
       cutLines(this.#text, (line) => {
-        const at = /^step +(\d+)\/\d/.exec(line)?.[1];
+        const at = /^step +(\d+)[/:]/.exec(line)?.[1];
         return at !== undefined && Number(at) > step;
       });
+    this.#facts.clear();
+    for (const line of this.#text?.read().toString().split("\n") ?? []) {
+      const fact = /^step \d+: (.*)$/.exec(line)?.[1];
+      if (fact !== undefined) this.#facts.add(fact);
+    }
   }
 
   /** All values that `metrics.jsonl` has of a key, in order. Rank 0 only. */
