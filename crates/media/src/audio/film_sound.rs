@@ -22,6 +22,9 @@ const JITTER_S: f64 = 0.010;
 /// Containers whose timestamps are stored with the packets, so that they hold after a seek.
 const SEEKABLE: [&str; 4] = ["mp4", "matroska", "avi", "mpegts"];
 
+/// Codecs whose packets hold now more, now fewer samples.
+const UNEVEN: [&str; 2] = ["vorbis", "wma"];
+
 /// Decoded sound, mixed down.
 struct Block {
     position: i64,
@@ -134,7 +137,8 @@ impl FilmSound {
             self.opening.push(block);
         }
         let len = |i: usize| self.opening[i].samples.len() as i64;
-        if len(1) == len(2) && len(0) <= len(1) && self.opening[1].position == len(0) {
+        let uneven = UNEVEN.iter().any(|codec| name_str(&self.stream.codec).starts_with(codec));
+        if !uneven && len(1) == len(2) && len(0) <= len(1) && self.opening[1].position == len(0) {
             self.place.frames = Some((len(0), len(1)));
         }
         Ok(())
@@ -202,12 +206,13 @@ impl FilmSound {
         let time = first as f64 / rate - PRE_ROLL_S;
         let far = time - NEAR_S > self.place.next.unwrap_or(0) as f64 / rate;
         let format = name_str(&self.file.format);
-        if !far || self.run.draining || !SEEKABLE.iter().any(|name| format.contains(name)) {
+        // A rounded timestamp does not tell the sample, unless all packets are alike.
+        let is_exact = self.place.frames.is_some() || self.place.tick * rate <= 1.0;
+        if !far || !is_exact || self.run.draining || !SEEKABLE.iter().any(|name| format.contains(name)) {
             return Ok(());
         }
         for earlier in [0.0, 2.0] {
             if self.seek(self.origin_s + time - earlier)? && self.land(first - (PRE_ROLL_S * rate) as i64)? {
-                self.opening.clear();
                 return Ok(());
             }
         }
@@ -236,10 +241,18 @@ impl FilmSound {
 
     /// Whether decoding now begins at or before sample `latest`.
     fn land(&mut self, latest: i64) -> Result<bool> {
-        let Some(block) = self.next_block()? else { return Ok(false) };
-        let early = block.position <= latest;
-        self.opening = vec![block];
-        Ok(early)
+        // A demuxer may take the first packet after a seek for that of the track, and have its start skipped.
+        let each = self.place.frames.map(|(_, each)| each as usize);
+        for _ in 0..4 {
+            let Some(block) = self.next_block()? else { return Ok(false) };
+            if each.is_none_or(|each| block.samples.len() == each) {
+                let early = block.position <= latest;
+                self.opening = vec![block];
+                return Ok(early);
+            }
+            self.place.next = None;
+        }
+        Ok(false)
     }
 
     fn nothing_decodes(&mut self) -> MediaError {

@@ -7,12 +7,16 @@
 //! ogg-vorbis without it, so that they can be read where FFmpeg is absent.
 
 mod downmix;
+mod file_kind;
 mod film_sound;
+mod plain_sound;
 mod resample;
 mod track;
 
 use crate::error::{MediaError, Result};
+use crate::library::check_file;
 use film_sound::FilmSound;
+use plain_sound::PlainSound;
 use std::path::Path;
 use track::{Cut, Track};
 
@@ -35,7 +39,11 @@ pub struct AudioWindow {
 /// # Errors
 /// `AVJ_MEDIA` naming the file: absent, empty or not media; `AVJ_MEDIA_LIBRARY` where it takes FFmpeg, which is missing.
 pub fn probe(path: &Path) -> Result<Probe> {
-    crate::video::probe_film(path)
+    check_file(path)?;
+    match PlainSound::open(path)? {
+        Some(sound) => sound.probe(),
+        None => crate::video::probe_film(path),
+    }
 }
 
 /// `seconds` of the default audio track from `start_s` on, mixed down to one channel and resampled to `rate`.
@@ -51,10 +59,11 @@ pub fn read_audio_window(path: &Path, start_s: f64, seconds: f64, rate: u32) -> 
         let message = format!("an audio window of {seconds} s from {start_s} s at {rate} Hz");
         return Err(MediaError::new("AVJ_AUDIO", message).with_path(path));
     }
-    match FilmSound::open(path)? {
-        Some(track) => window(track, start_s, seconds, rate).map(Some),
-        None => Ok(None),
+    check_file(path)?;
+    if let Some(track) = PlainSound::open(path)? {
+        return window(track, start_s, seconds, rate).map(Some);
     }
+    FilmSound::open(path)?.map(|track| window(track, start_s, seconds, rate)).transpose()
 }
 
 fn window(mut track: impl Track, start_s: f64, seconds: f64, rate: u32) -> Result<AudioWindow> {
