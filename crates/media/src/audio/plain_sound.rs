@@ -186,23 +186,39 @@ impl PlainSound {
         Ok(None)
     }
 
-    /// Seeks to some way before sample `first` if that is far ahead. A file that does not let itself be sought in is read
-    /// from its start.
-    fn approach(&mut self, first: i64) -> Result<()> {
+    /// Seeks to some way before sample `first` if that is far ahead. Whether it did.
+    fn approach(&mut self, first: i64) -> Result<bool> {
         let samples = |seconds: f64| (seconds * f64::from(self.rate)) as i64;
         let target = first - samples(PRE_ROLL_S);
         if target <= self.next + samples(NEAR_S) || self.announced.is_some_and(|end| target >= end as i64) {
-            return Ok(());
+            return Ok(false);
         }
         let to = SeekTo::Timestamp { ts: Timestamp::new(target), track_id: self.track };
         match self.format.seek(SeekMode::Accurate, to) {
-            Ok(seeked) if seeked.actual_ts.get() <= target => self.decoder.reset(),
-            _ => {
-                let gone = || MediaError::media(&self.path, "the file has changed while it was read");
-                *self = Self::open(&self.path)?.ok_or_else(gone)?;
+            Ok(seeked) if seeked.actual_ts.get() <= target => {
+                self.decoder.reset();
+                Ok(true)
+            }
+            _ => self.rewind().map(|()| false),
+        }
+    }
+
+    fn rewind(&mut self) -> Result<()> {
+        let gone = || MediaError::media(&self.path, "the file has changed while it was read");
+        *self = Self::open(&self.path)?.ok_or_else(gone)?;
+        Ok(())
+    }
+
+    /// Collects blocks up to the end of the range. Whether the track ended before.
+    fn collect(&mut self, collector: &mut Collector) -> Result<bool> {
+        while !collector.is_full() {
+            match self.next_block()? {
+                None => return Ok(true),
+                Some(block) if collector.is_past(block.position) => return Ok(false),
+                Some(block) => collector.push(block.position, &block.samples),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Refuses a file that ends well before its header says.
@@ -257,18 +273,18 @@ impl Sound for PlainSound {
     }
 
     fn read(&mut self, range: Range<i64>) -> Result<Cut> {
-        self.approach(range.start)?;
-        let mut collector = Collector::new(range);
-        while !collector.is_full() {
-            let Some(block) = self.next_block()? else {
-                self.check_end(collector.reached())?;
-                return Ok(collector.finish(true));
-            };
-            if collector.is_past(block.position) {
-                break;
-            }
-            collector.push(block.position, &block.samples);
+        let sought = self.approach(range.start)?;
+        let mut collector = Collector::new(range.clone());
+        let mut ended = self.collect(&mut collector)?;
+        if sought && collector.reached() == 0 {
+            // Sought past what is left of a file that is cut short: from the start, one can tell how much that is.
+            self.rewind()?;
+            collector = Collector::new(range);
+            ended = self.collect(&mut collector)?;
         }
-        Ok(collector.finish(false))
+        if ended {
+            self.check_end(collector.reached())?;
+        }
+        Ok(collector.finish(ended))
     }
 }

@@ -106,9 +106,12 @@ fn cut_short(
         return Ok(Some(error.message));
     }
     let format = name_str(&file.format);
-    // These list every sample in their header: fewer packets, or half of the last one, means that data is missing.
+    // Half of the last packet, or (where every sample is listed in the header) fewer packets: data is missing.
+    let last_is_cut = packets.last().is_some_and(|p| p.flags & PACKET_CORRUPT != 0);
+    if format == "avi" && last_is_cut {
+        return Ok(Some(String::new()));
+    }
     if format.contains("mp4") {
-        let last_is_cut = packets.last().is_some_and(|p| p.flags & PACKET_CORRUPT != 0);
         if last_is_cut || (packets.len() as i64) < stream.index_entries {
             return Ok(Some(String::new()));
         }
