@@ -104,7 +104,15 @@ unsafe extern "C" fn collect_log(source: *mut c_void, level: c_int, format: *con
     let mut prefix: c_int = 0;
     // SAFETY: all arguments are those libav handed us; the buffer is as long as announced and gets terminated.
     let line = unsafe {
-        ffi::av_log_format_line2(source, level, format, args, buffer.as_mut_ptr(), buffer.len() as c_int, &raw mut prefix);
+        ffi::av_log_format_line2(
+            source,
+            level,
+            format,
+            args,
+            buffer.as_mut_ptr(),
+            buffer.len() as c_int,
+            &raw mut prefix,
+        );
         CStr::from_ptr(buffer.as_ptr()).to_string_lossy()
     };
     // Without the "[mov,mp4 @ 0x55…] " that varies from run to run.

@@ -219,7 +219,8 @@ impl Input {
         unsafe {
             let codec = self.stream(packet.stream_index).map(|stream| (*(*stream).codecpar).codec_id);
             // RFC 6386 9.1: bit 4 of the first byte is show_frame.
-            let hidden = codec.is_ok_and(|codec| codec == AVCodecID::VP8) && packet.size > 0 && *packet.data & 0x10 == 0;
+            let hidden =
+                codec.is_ok_and(|codec| codec == AVCodecID::VP8) && packet.size > 0 && *packet.data & 0x10 == 0;
             if packet.size == 0 || hidden {
                 flags |= PACKET_NO_PICTURE;
             }
@@ -325,7 +326,8 @@ fn orientation(stream: *mut AVStream) -> Orientation {
     }
     let theta = theta - 360.0 * (theta / 360.0 + 0.9 / 360.0).floor();
     let near = |angle: f64| (theta - angle).abs() < 1.0;
-    let turn = |transpose, flip_x, flip_y| Orientation { transpose, flip_x: u32::from(flip_x), flip_y: u32::from(flip_y) };
+    let turn =
+        |transpose, flip_x, flip_y| Orientation { transpose, flip_x: u32::from(flip_x), flip_y: u32::from(flip_y) };
     // Transposed, the filters are: clock = flip x, cclock = flip y, clock_flip = both, cclock_flip = none.
     if near(90.0) {
         turn(1, m[3] <= 0, false)

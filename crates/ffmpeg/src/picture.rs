@@ -214,7 +214,8 @@ struct Plane {
 /// The planes of a format that can be turned element by element, else None: packed 4:2:2, palettes, bit streams,
 /// and, for a transposition, chroma subsampled differently in x and y.
 fn planes(format: AVPixelFormat, transpose: bool) -> Option<Vec<Plane>> {
-    const ODD: u64 = (AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_BAYER) as u64;
+    const ODD: u64 =
+        (AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_HWACCEL | AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_BAYER) as u64;
     // SAFETY: libav returns a static description or null.
     let desc = unsafe { av_pix_fmt_desc_get(format).as_ref() }?;
     let subsampled = desc.log2_chroma_w != 0 || desc.log2_chroma_h != 0;

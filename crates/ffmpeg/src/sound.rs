@@ -35,7 +35,9 @@ pub unsafe fn interleaved_f32(frame: *const AVFrame, out: &mut [f32]) -> Result<
                     copy(from_raw_parts(data.cast::<i32>(), count), out, stride, |v| v as f32 / 2_147_483_648.0);
                 }
                 AVSampleFormat::S64 => {
-                    copy(from_raw_parts(data.cast::<i64>(), count), out, stride, |v| v as f32 / 9_223_372_036_854_775_808.0);
+                    copy(from_raw_parts(data.cast::<i64>(), count), out, stride, |v| {
+                        v as f32 / 9_223_372_036_854_775_808.0
+                    });
                 }
                 AVSampleFormat::FLT => copy(from_raw_parts(data.cast::<f32>(), count), out, stride, |v| v),
                 AVSampleFormat::DBL => copy(from_raw_parts(data.cast::<f64>(), count), out, stride, |v| v as f32),

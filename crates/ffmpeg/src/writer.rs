@@ -37,7 +37,10 @@ impl Writer {
     pub fn open(path: &[u8], o: &WriterOptions) -> Result<Self> {
         clear_log();
         if o.width <= 0 || o.height <= 0 || o.fps_num <= 0 || o.fps_den <= 0 {
-            return Err(Failure::new(format!("cannot write {}x{} at {}/{} fps", o.width, o.height, o.fps_num, o.fps_den)));
+            return Err(Failure::new(format!(
+                "cannot write {}x{} at {}/{} fps",
+                o.width, o.height, o.fps_num, o.fps_den
+            )));
         }
         if o.sample_rate < 0 || (o.sample_rate > 0 && o.channels <= 0) {
             return Err(Failure::new(format!("cannot write {} channels at {} Hz", o.channels, o.sample_rate)));
@@ -113,7 +116,10 @@ impl Writer {
             (*sound.0).nb_samples = samples as c_int;
             (*sound.0).format = (*context).sample_fmt.0;
             (*sound.0).sample_rate = (*context).sample_rate;
-            check(av_channel_layout_copy(&raw mut (*sound.0).ch_layout, &raw const (*context).ch_layout), "channel layout")?;
+            check(
+                av_channel_layout_copy(&raw mut (*sound.0).ch_layout, &raw const (*context).ch_layout),
+                "channel layout",
+            )?;
             check(av_frame_get_buffer(sound.0, 0), "allocating sound")?;
             for channel in 0..channels {
                 let plane = (*(*sound.0).extended_data.add(channel)).cast::<f32>();
@@ -190,8 +196,11 @@ fn find_encoder(name: &str) -> Result<*const AVCodec> {
 unsafe fn new_encoder(format: *mut AVFormatContext, codec: *const AVCodec) -> Result<Encoder> {
     // SAFETY: promised by the caller; allocations are checked.
     unsafe {
-        let encoder =
-            Encoder { context: avcodec_alloc_context3(codec), stream: avformat_new_stream(format, null()), next_pts: 0 };
+        let encoder = Encoder {
+            context: avcodec_alloc_context3(codec),
+            stream: avformat_new_stream(format, null()),
+            next_pts: 0,
+        };
         if encoder.context.is_null() || encoder.stream.is_null() {
             return Err(Failure::new("out of memory"));
         }
@@ -231,10 +240,13 @@ unsafe fn video_encoder(format: *mut AVFormatContext, o: &WriterOptions) -> Resu
         context.max_b_frames = o.max_b_frames.max(0);
         context.framerate = AVRational { num: o.fps_num, den: o.fps_den };
         (*encoder.stream).avg_frame_rate = context.framerate;
-        let has_crf = !context.priv_data.is_null()
-            && !av_opt_find(context.priv_data, c"crf".as_ptr(), null(), 0, 0).is_null();
+        let has_crf =
+            !context.priv_data.is_null() && !av_opt_find(context.priv_data, c"crf".as_ptr(), null(), 0, 0).is_null();
         if has_crf {
-            check(av_opt_set_double(context.priv_data, c"crf".as_ptr(), f64::from(o.quality), 0), "setting the quality")?;
+            check(
+                av_opt_set_double(context.priv_data, c"crf".as_ptr(), f64::from(o.quality), 0),
+                "setting the quality",
+            )?;
             // Where the encoder knows presets; others have none to set.
             av_opt_set(context.priv_data, c"preset".as_ptr(), c"veryfast".as_ptr(), 0);
         } else {
@@ -280,7 +292,12 @@ unsafe fn frame_size(audio: &Encoder) -> usize {
 ///
 /// # Safety
 /// All pointers must be valid; `frame` may be null.
-unsafe fn encode(format: *mut AVFormatContext, packet: *mut AVPacket, e: &Encoder, frame: *const AVFrame) -> Result<()> {
+unsafe fn encode(
+    format: *mut AVFormatContext,
+    packet: *mut AVPacket,
+    e: &Encoder,
+    frame: *const AVFrame,
+) -> Result<()> {
     // SAFETY: promised by the caller.
     unsafe {
         check(avcodec_send_frame(e.context, frame), "encoding")?;

@@ -20,7 +20,7 @@ const NEAR_S: f64 = 1.0;
 const JITTER_S: f64 = 0.010;
 
 /// Containers whose timestamps are stored with the packets, so that they hold after a seek.
-const SEEKABLE: [&str; 4] = ["mp4", "matroska", "avi", "mpegts"];
+const SEEKABLE: [&str; 5] = ["mp4", "matroska", "avi", "mpegts", "ogg"];
 
 /// Codecs whose packets hold now more, now fewer samples.
 const UNEVEN: [&str; 2] = ["vorbis", "wma"];

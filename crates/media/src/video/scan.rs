@@ -108,13 +108,9 @@ fn cut_short(
     let format = name_str(&file.format);
     // Half of the last packet, or (where every sample is listed in the header) fewer packets: data is missing.
     let last_is_cut = packets.last().is_some_and(|p| p.flags & PACKET_CORRUPT != 0);
-    if format == "avi" && last_is_cut {
+    let is_mp4 = format.contains("mp4");
+    if ((is_mp4 || format == "avi") && last_is_cut) || (is_mp4 && (packets.len() as i64) < stream.index_entries) {
         return Ok(Some(String::new()));
-    }
-    if format.contains("mp4") {
-        if last_is_cut || (packets.len() as i64) < stream.index_entries {
-            return Ok(Some(String::new()));
-        }
     }
     let announced = announced_seconds(stream, file);
     // Some containers count from zero, others from their first picture.
