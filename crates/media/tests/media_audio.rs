@@ -21,11 +21,25 @@ fn channel_count(layout: &str) -> usize {
     }
 }
 
-/// Rate and layout of the clicks.
-fn clicks(rate: u32, layout: &str) -> String {
-    let channels = channel_count(layout);
-    let one = "if(gte(t\\,0.9)*lt(mod(t\\,1)\\,0.001)\\,0.8\\,0)";
-    format!("-f lavfi -i aevalsrc=exprs={}:c={layout}:s={rate}:d=6.4", [one].repeat(channels).join("|"))
+/// Sound of the same `expression` of time in each channel (`K` stands for the channel's number), made once.
+fn source(folder: &Folder, name: &str, expression: &str, rate: u32, layout: &str, seconds: f64) -> String {
+    let path = folder.path(&format!("{name}-{rate}-{layout}.wav"));
+    if !path.exists() {
+        let channels: Vec<String> =
+            (0..channel_count(layout)).map(|k| expression.replace('K', &k.to_string())).collect();
+        let graph = format!("aevalsrc=exprs={}:c={layout}:s={rate}:d={seconds}", channels.join("|"));
+        run_ffmpeg(&["-f", "lavfi", "-i", &graph, "-c:a", "pcm_f32le", path.to_str().expect("UTF-8")]);
+    }
+    format!("-i {}", path.display())
+}
+
+fn clicks(folder: &Folder, rate: u32, layout: &str) -> String {
+    source(folder, "clicks", "if(gte(t\\,0.9)*lt(mod(t\\,1)\\,0.001)\\,0.8\\,0)", rate, layout, 6.4)
+}
+
+/// Something that any wrong sample shows in: a sweep and noise.
+fn sweep(folder: &Folder, rate: u32, layout: &str, seconds: f64) -> String {
+    source(folder, "sweep", "0.3*sin(2*PI*t*(200+150*K+60*t))+0.05*(random(K)-0.5)", rate, layout, seconds)
 }
 
 fn video_codec(name: &str) -> &'static str {
@@ -38,7 +52,7 @@ fn video_codec(name: &str) -> &'static str {
 
 fn film(folder: &Folder, name: &str, rate: u32, layout: &str, audio: &str) -> PathBuf {
     let video = video_codec(name);
-    let inputs = format!("{FLASHES} {}", clicks(rate, layout));
+    let inputs = format!("{FLASHES} {}", clicks(folder, rate, layout));
     folder.make(name, &format!("{inputs} -vf {FLASH_FILTER} {video} -threads 1 {audio}"))
 }
 
@@ -128,8 +142,7 @@ fn clicks_are_heard_where_ffmpeg_presents_them() {
     ];
     for (name, layout, audio) in cases {
         let path = film(&folder, name, 48000, layout, audio);
-        let (first, samples) = ffmpeg_sound(&path);
-        let theirs = AudioWindow { samples, rate: 48000, start_s: first };
+        let theirs = AudioWindow { samples: ffmpeg_samples(&path), rate: 48000, start_s: ffmpeg_start(&path) };
         let expected = onsets(&theirs);
         assert_eq!(expected.len(), 6, "{name}: {expected:?}");
         assert_close(name, &onsets(&window(&path, 0.0, 9.0, 48000)), &expected);
@@ -137,36 +150,19 @@ fn clicks_are_heard_where_ffmpeg_presents_them() {
     }
 }
 
-/// The program's samples, mixed down to one channel, and the time of the first one.
-fn ffmpeg_sound(path: &Path) -> (f64, Vec<f32>) {
-    let name = path.to_str().expect("UTF-8");
+/// The program's samples, mixed down to one channel.
+fn ffmpeg_samples(path: &Path) -> Vec<f32> {
     let mix = "aresample=ochl=mono:rematrix_maxval=1:internal_sample_fmt=fltp:dither_method=none";
-    let raw = run_ffmpeg(&["-i", name, "-map", "0:a:0", "-af", mix, "-f", "f32le", "-"]);
-    let arguments =
-        ["-v", "error", "-select_streams", "a:0", "-show_entries", "frame=pts_time", "-of", "csv=p=0", name];
-    let output = Command::new("ffprobe").args(arguments).output().expect("ffprobe comes with ffmpeg");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let first = text.lines().find_map(|line| line.trim_end_matches(',').parse().ok()).expect("a first frame's time");
-    (first, raw.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4"))).collect())
+    let raw = run_ffmpeg(&["-i", path.to_str().expect("UTF-8"), "-map", "0:a:0", "-af", mix, "-f", "f32le", "-"]);
+    raw.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4"))).collect()
 }
 
-/// Something that any wrong sample shows in: a sweep and noise, made once.
-fn sweep(folder: &Folder, rate: u32, layout: &str, seconds: f64) -> String {
-    let path = folder.path(&format!("sweep-{rate}-{layout}.wav"));
-    if !path.exists() {
-        let channel = |k: usize| format!("0.3*sin(2*PI*t*({}+60*t))+0.05*(random({k})-0.5)", 200 + 150 * k);
-        let channels: Vec<String> = (0..channel_count(layout)).map(channel).collect();
-        let exprs = channels.join("|");
-        run_ffmpeg(
-            &[
-                ["-f", "lavfi", "-i"].as_slice(),
-                &[&format!("aevalsrc=exprs={exprs}:c={layout}:s={rate}:d={seconds}"), "-c:a", "pcm_f32le"],
-                &[path.to_str().expect("UTF-8")],
-            ]
-            .concat(),
-        );
-    }
-    format!("-i {}", path.display())
+/// Time of its first sample.
+fn ffmpeg_start(path: &Path) -> f64 {
+    let arguments = ["-v", "error", "-select_streams", "a:0", "-show_entries", "frame=pts_time", "-of", "csv=p=0"];
+    let output = Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe comes with ffmpeg");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().find_map(|line| line.trim_end_matches(',').parse().ok()).expect("a first frame's time")
 }
 
 #[test]
@@ -201,13 +197,14 @@ fn samples_are_ffmpegs() {
     ];
     for (name, rate, layout, audio) in cases {
         let path = folder.make(name, &format!("{} {audio}", sweep(&folder, rate, layout, 2.3)));
-        let (first, expected) = ffmpeg_sound(&path);
+        let expected = ffmpeg_samples(&path);
         let info = probe(&path).unwrap_or_else(|e| panic!("{e}"));
         let found = (info.has_audio, info.has_video, info.channels as usize, info.sample_rate);
         assert_eq!(found, (true, false, channel_count(layout), rate), "{name}");
         assert!((info.duration_s - 2.3).abs() < 0.1, "{name}: {} s", info.duration_s);
-        // The clock of sound files begins at their first sample; FFmpeg's counts an MP3's priming.
-        let first = if name.ends_with("mp3") { 0.0 } else { first };
+        // The clock of what is read without FFmpeg begins at the first sample (FFmpeg's counts an MP3's priming).
+        let through_ffmpeg = ["mp4", "webm", "mka", "avi", "ts"].iter().any(|end| name.ends_with(end));
+        let first = if through_ffmpeg { ffmpeg_start(&path) } else { 0.0 };
         let ours = window(&path, first, 9.0, rate);
         assert!((ours.start_s - first).abs() < 0.0011, "{name}: {} not {first}", ours.start_s);
         assert_eq!(ours.samples.len(), expected.len(), "{name}");
@@ -274,8 +271,10 @@ fn tracks_that_begin_late_or_early() {
         [("a.mp4", "-c:a aac"), ("a.mkv", "-c:a libmp3lame"), ("a.ts", "-c:a aac"), ("b.mp4", "-c:a libmp3lame")]
     {
         let make = |kind: &str, video_offset: f64, audio_offset: f64| {
-            let inputs =
-                format!("-itsoffset {video_offset} {FLASHES} -itsoffset {audio_offset} {}", clicks(48000, "stereo"));
+            let inputs = format!(
+                "-itsoffset {video_offset} {FLASHES} -itsoffset {audio_offset} {}",
+                clicks(&folder, 48000, "stereo")
+            );
             folder
                 .make(&format!("{kind}-{name}"), &format!("{inputs} -vf {FLASH_FILTER} {} {audio}", video_codec(name)))
         };
@@ -302,7 +301,7 @@ fn uneven_frames_do_not_move_the_sound() {
     // Two of three frames, except the flashes, are left out.
     let filter = format!("{FLASH_FILTER},select='not(mod(n\\,3))+not(mod(n\\,25))'");
     for (name, audio) in [("vfr.mp4", "-c:a aac"), ("vfr.mkv", "-c:a libvorbis")] {
-        let inputs = format!("{FLASHES} {}", clicks(44100, "mono"));
+        let inputs = format!("{FLASHES} {}", clicks(&folder, 44100, "mono"));
         let path = folder.make(name, &format!("{inputs} -vf {filter} -fps_mode vfr -c:v mpeg4 {audio}"));
         let steps: Vec<f64> = {
             let video = VideoFile::open(&path, &OpenOptions::default()).unwrap_or_else(|e| panic!("{e}"));

@@ -48,7 +48,7 @@ fn what_is_no_media() {
     let folder = Folder::new();
     let text = "This is a text, not a film. ".repeat(500);
     let cases: [(&str, &[u8], &[&str]); 10] = [
-        ("text.mp4", text.as_bytes(), &["not a"]),
+        ("text.mp4", text.as_bytes(), &["not a media file, but text"]),
         ("text.wav", text.as_bytes(), &["not a"]),
         ("short.mp4", b"hello", &["not a"]),
         ("empty.mp4", b"", &["empty"]),
@@ -209,7 +209,7 @@ fn damage_anywhere_is_survived() {
             // Half of them in the headers.
             let span = if turn % 2 == 0 { bytes.len() } else { bytes.len().min(600) };
             for pair in seed.chunks_exact(2) {
-                let place = (usize::from(pair[0]) << 8 | usize::from(pair[1])) * span >> 16;
+                let place = usize::from(u16::from_be_bytes([pair[0], pair[1]])) * span / 65536;
                 bytes[place] ^= pair[1] | 1;
             }
             let path = write(&folder, &format!("damaged-{name}"), &bytes);

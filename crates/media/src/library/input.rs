@@ -4,6 +4,7 @@ use super::abi::{Api, FileInfo, FrameInfo, NO_PTS, PacketInfo, Status, StreamInf
 use super::{api, last_error};
 use crate::error::{MediaError, Result};
 use std::ffi::c_void;
+use std::io::Read;
 use std::mem::zeroed;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ impl Input {
         // SAFETY: the text outlives the call and `handle` is writable.
         match unsafe { (api.open)(text, &raw mut handle) } {
             Status::OK => Ok(Self { api, handle, path: path.to_path_buf() }),
-            _ => Err(last_error(api, path)),
+            _ => Err(explain(last_error(api, path), path)),
         }
     }
 
@@ -117,8 +118,7 @@ impl Input {
     pub fn picture(&mut self, width: usize, height: usize, scale_flags: u32, out: &mut [u8]) -> Result<()> {
         let (ptr, len) = (out.as_mut_ptr(), out.len());
         // SAFETY: `out` is exclusively borrowed for the call.
-        let status =
-            unsafe { (self.api.picture)(self.handle, width as i32, height as i32, scale_flags, ptr, len) };
+        let status = unsafe { (self.api.picture)(self.handle, width as i32, height as i32, scale_flags, ptr, len) };
         self.check(status).map(drop)
     }
 
@@ -143,6 +143,28 @@ impl Drop for Input {
         // SAFETY: the handle is ours and closed once.
         unsafe { (self.api.close)(self.handle) };
     }
+}
+
+/// Says more than libav, which goes by a file's name as well: a text named .mp4 is "moov atom not found" to it.
+fn explain(error: MediaError, path: &Path) -> MediaError {
+    if is_text(path) {
+        return MediaError::media(path, "not a media file, but text").with_hint("take it out of the index");
+    }
+    if error.message.contains("moov atom not found") {
+        return error.with_hint(
+            "the index, which stands at an mp4's end, is missing: the file is cut short, or no mp4; fetch or encode it again",
+        );
+    }
+    error.with_hint("the file is damaged, cut short, or no media: fetch or encode it again")
+}
+
+fn is_text(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut head));
+    let printable = |&byte: &u8| byte >= b' ' || b"\t\n\r\x0c".contains(&byte);
+    // A character may be cut in two at the end.
+    let is_utf8 = std::str::from_utf8(&head).map_or_else(|e| e.error_len().is_none(), |_| true);
+    read.is_ok() && is_utf8 && head.iter().all(printable)
 }
 
 /// Refuses what would hang or mislead a demuxer, in words better than its own.

@@ -61,7 +61,7 @@ pub(super) fn build(input: &mut Input, stream: &StreamInfo, file: &FileInfo) -> 
 fn finish(path: &Path, stream: i32, packets: Vec<Packet>, frames: Vec<Frame>, decoded_all: bool) -> Result<Scanned> {
     if frames.is_empty() {
         let message = format!("no frame decodes: {} packets announced, 0 decode", packets.len());
-        return Err(MediaError::media(path, message));
+        return Err(MediaError::media(path, message).with_hint("the file is damaged: fetch or encode it again"));
     }
     Ok(Scanned { index: PacketIndex::new(stream, packets, frames), decoded_all })
 }
