@@ -8,11 +8,11 @@ mod pieces;
 mod streams;
 
 use avjepa_media::audio::{VideoWriter, VideoWriterOptions, probe};
-use avjepa_media::video_writer::AudioTrackOptions;
 use avjepa_media::error::MediaError;
 use avjepa_media::index::{Index, format_line};
-use napi::bindgen_prelude::{Float32Array, Int32Array, JsError, Object, ToNapiValue, Uint8Array};
+use avjepa_media::video_writer::AudioTrackOptions;
 use napi::Env;
+use napi::bindgen_prelude::{Float32Array, Int32Array, JsError, Object, ToNapiValue, Uint8Array};
 use napi_derive::napi;
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -95,12 +95,12 @@ pub fn media_versions() -> napi::Result<String, String> {
 pub fn media_probe<'e>(env: &'e Env, path: String) -> napi::Result<Object<'e>, String> {
     promise(env, move || {
         let probe = probe(Path::new(&path))?;
-        let video = probe.has_video.then(|| {
-            json!({ "codec": probe.video_codec, "width": probe.width, "height": probe.height, "fps": probe.fps })
-        });
-        let audio = probe.has_audio.then(|| {
-            json!({ "codec": probe.audio_codec, "sampleRate": probe.sample_rate, "channels": probe.channels })
-        });
+        let video = probe.has_video.then(
+            || json!({ "codec": probe.video_codec, "width": probe.width, "height": probe.height, "fps": probe.fps }),
+        );
+        let audio = probe.has_audio.then(
+            || json!({ "codec": probe.audio_codec, "sampleRate": probe.sample_rate, "channels": probe.channels }),
+        );
         let body = json!({ "path": path, "format": probe.format, "seconds": probe.duration_s, "video": video, "audio": audio });
         Ok(body.to_string())
     })

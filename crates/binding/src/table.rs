@@ -53,7 +53,9 @@ pub const OPS: &[(&str, Run)] = &[
         let root = a.var()?;
         let gradient = match a.opt_tensor()? {
             Some(g) => g,
-            None if root.tensor.len() == 1 => Tensor::full(root.tensor.device(), &root.tensor.shape, root.tensor.dtype, 1.0),
+            None if root.tensor.len() == 1 => {
+                Tensor::full(root.tensor.device(), &root.tensor.shape, root.tensor.dtype, 1.0)
+            }
             None => {
                 return Err(Error::shape("backward", format!("the tensor is {:?}, not one number", root.tensor.shape))
                     .hint("reduce it to a scalar, or give the gradient to start from"));
@@ -93,9 +95,7 @@ pub const OPS: &[(&str, Run)] = &[
     ("crossEntropy", |a| Ok(op::cross_entropy(&a.var()?, &a.tensor()?, a.f64()?)?.into())),
     ("binaryCrossEntropy", |a| Ok(op::binary_cross_entropy(&a.var()?, &a.tensor()?)?.into())),
     ("eppsPulley", |a| Ok(op::epps_pulley(&a.var()?, &a.f64s()?, &a.f64s()?)?.into())),
-    ("rotary", |a| {
-        Ok(op::rotary(&a.var()?, a.usize()?, a.usize()?, a.usize()?, &a.tensor()?, &a.tensor()?)?.into())
-    }),
+    ("rotary", |a| Ok(op::rotary(&a.var()?, a.usize()?, a.usize()?, a.usize()?, &a.tensor()?, &a.tensor()?)?.into())),
     // Generic operations.
     ("softmax", |a| Ok(op::softmax(&a.var()?)?.into())),
     ("neg", |a| unary(a, Unary::Neg)),

@@ -45,7 +45,8 @@ fn fail(error: Error) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn avj_call(op: u32, args: *const f64, args_len: u32, out: *mut f64, out_len: u32) -> i32 {
     // SAFETY: the caller's promise. `dispatch` catches panics: none may cross this boundary.
-    let (args, out) = unsafe { (slice::from_raw_parts(args, args_len as usize), slice::from_raw_parts_mut(out, out_len as usize)) };
+    let (args, out) =
+        unsafe { (slice::from_raw_parts(args, args_len as usize), slice::from_raw_parts_mut(out, out_len as usize)) };
     dispatch(op, args, out)
 }
 
@@ -122,7 +123,8 @@ pub fn upload(number: u32, dtype: u32, shape: Vec<f64>, bytes: &[u8]) -> napi::R
     let dtype = *DType::ALL.get(dtype as usize).ok_or_else(|| js(Error::new(Code::DType, "no such element type")))?;
     let shape: Vec<usize> = shape.iter().map(|&s| s as usize).collect();
     let device = device(number as usize).map_err(js)?;
-    guard("upload", || handles::put(Var::constant(Tensor::from_bytes(&device, &shape, dtype, bytes.to_vec())?))).map_err(js)
+    guard("upload", || handles::put(Var::constant(Tensor::from_bytes(&device, &shape, dtype, bytes.to_vec())?)))
+        .map_err(js)
 }
 
 /// The bytes of a tensor, once everything enqueued before has run.

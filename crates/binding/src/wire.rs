@@ -81,7 +81,10 @@ impl<'a> Args<'a> {
     pub fn list<T>(&mut self, mut each: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let n = self.usize()?;
         if n > self.values.len() {
-            return Err(Error::new(Code::Argument, format!("a list of {n} elements in a call of {}", self.values.len())));
+            return Err(Error::new(
+                Code::Argument,
+                format!("a list of {n} elements in a call of {}", self.values.len()),
+            ));
         }
         (0..n).map(|_| each(self)).collect()
     }
@@ -153,7 +156,10 @@ impl Reply {
                 room.copy_from_slice(&numbers);
                 Ok(numbers.len())
             }
-            None => Err(Error::new(Code::Argument, format!("the answer has {} numbers, room for {}", numbers.len(), out.len()))),
+            None => Err(Error::new(
+                Code::Argument,
+                format!("the answer has {} numbers, room for {}", numbers.len(), out.len()),
+            )),
         }
     }
 }

@@ -54,7 +54,9 @@ impl Single {
     fn same_length(call: &'static str, a: usize, b: usize) -> Result<()> {
         match a == b {
             true => Ok(()),
-            false => Err(CommError { rank: 0, call, message: format!("{a} values for a part of {b} in a world of one") }),
+            false => {
+                Err(CommError { rank: 0, call, message: format!("{a} values for a part of {b} in a world of one") })
+            }
         }
     }
 }
@@ -87,7 +89,11 @@ impl Collective for Single {
     fn broadcast(&mut self, _values: &mut [f32], root: usize) -> Result<()> {
         match root {
             0 => Ok(()),
-            _ => Err(CommError { rank: 0, call: "broadcast", message: format!("there is no rank {root} in a world of one") }),
+            _ => Err(CommError {
+                rank: 0,
+                call: "broadcast",
+                message: format!("there is no rank {root} in a world of one"),
+            }),
         }
     }
 
@@ -116,6 +122,9 @@ mod tests {
     fn wrong_lengths_and_roots_are_refused() {
         let mut one = Single;
         assert!(one.all_gather(&[1.0], &mut [0.0; 2]).is_err());
-        assert_eq!(one.broadcast(&mut [1.0], 3).unwrap_err().to_string(), "broadcast on rank 0: there is no rank 3 in a world of one");
+        assert_eq!(
+            one.broadcast(&mut [1.0], 3).unwrap_err().to_string(),
+            "broadcast on rank 0: there is no rank 3 in a world of one"
+        );
     }
 }

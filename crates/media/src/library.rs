@@ -54,7 +54,8 @@ fn open() -> Result<&'static Api> {
     // SAFETY: loading runs the initialisers of FFmpeg's libraries and nothing else; the symbols have the types that
     // abi.rs states, which the version vouches for. The library is never unloaded.
     unsafe {
-        let library = Library::new(path).map_err(|error| fail(format!("FFmpeg cannot be loaded: {}", root_cause(&error))))?;
+        let library =
+            Library::new(path).map_err(|error| fail(format!("FFmpeg cannot be loaded: {}", root_cause(&error))))?;
         let library = Box::leak(Box::new(library));
         let version = library
             .get::<extern "C" fn() -> u32>(abi::SYMBOL_ABI_VERSION)

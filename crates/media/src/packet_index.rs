@@ -123,7 +123,8 @@ impl PacketIndex {
     pub fn start(&self, number: u32) -> u32 {
         let frame = self.frames[number as usize];
         let end = self.keys.partition_point(|&key| key <= frame.packet);
-        let shown_before = |&&key: &&u32| key == frame.packet || self.time_of(key).is_some_and(|time| time <= frame.time);
+        let shown_before =
+            |&&key: &&u32| key == frame.packet || self.time_of(key).is_some_and(|time| time <= frame.time);
         self.keys[..end].iter().rev().find(shown_before).copied().unwrap_or(0)
     }
 

@@ -100,7 +100,10 @@ impl VideoFile {
         let stream = input.stream_info(file.best_video)?;
         if stream.width <= 0 || stream.height <= 0 || stream.time_base_num <= 0 || stream.time_base_den <= 0 {
             let codec = name_str(&stream.codec);
-            return Err(MediaError::media(path, format!("the {codec} video stream has no picture size: nothing decodes")));
+            return Err(MediaError::media(
+                path,
+                format!("the {codec} video stream has no picture size: nothing decodes"),
+            ));
         }
         input.select(file.best_video)?;
 

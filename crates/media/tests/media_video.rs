@@ -36,20 +36,32 @@ const SOURCE: &str = "-f lavfi -i testsrc2=s=70x46:r=25:d=1.2 -threads 1";
 fn every_codec_and_container() {
     let folder = Folder::new();
     let cases = [
-        ("h264.mp4", "libx264", "-preset ultrafast -bf 3 -g 12 -sc_threshold 0 -x264-params b-adapt=0 -pix_fmt yuv420p"),
+        (
+            "h264.mp4",
+            "libx264",
+            "-preset ultrafast -bf 3 -g 12 -sc_threshold 0 -x264-params b-adapt=0 -pix_fmt yuv420p",
+        ),
         ("opengop.mp4", "libx264", "-preset ultrafast -bf 2 -g 8 -x264-params open-gop=1:b-adapt=0 -pix_fmt yuv420p"),
         ("h264.mov", "libx264", "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
         ("h264.mkv", "libx264", "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
         ("h264.avi", "libx264", "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
         ("h264.ts", "libx264", "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p"),
-        ("fragments.mp4", "libx264", "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p -movflags frag_keyframe+empty_moov"),
+        (
+            "fragments.mp4",
+            "libx264",
+            "-preset ultrafast -bf 2 -g 10 -pix_fmt yuv420p -movflags frag_keyframe+empty_moov",
+        ),
         ("hevc.mp4", "libx265", "-preset ultrafast -x265-params log-level=none:bframes=2:keyint=10 -pix_fmt yuv420p"),
         ("ten.mkv", "libx264", "-preset ultrafast -pix_fmt yuv420p10le"),
         ("444.mp4", "libx264", "-preset ultrafast -pix_fmt yuv444p"),
         ("422.mp4", "libx264", "-preset ultrafast -pix_fmt yuv422p"),
         ("full.mp4", "libx264", "-preset ultrafast -pix_fmt yuvj420p"),
         ("bt709.mp4", "libx264", "-preset ultrafast -pix_fmt yuv420p -colorspace bt709 -color_range tv"),
-        ("interlaced.ts", "libx264", "-vf scale=72:48 -preset ultrafast -bf 1 -flags +ildct+ilme -x264-params tff=1 -pix_fmt yuv420p"),
+        (
+            "interlaced.ts",
+            "libx264",
+            "-vf scale=72:48 -preset ultrafast -bf 1 -flags +ildct+ilme -x264-params tff=1 -pix_fmt yuv420p",
+        ),
         ("mpeg4.mp4", "mpeg4", "-q:v 4 -bf 2 -g 9"),
         ("mpeg4.avi", "mpeg4", "-q:v 4 -g 9"),
         ("mpeg4b.avi", "mpeg4", "-q:v 4 -bf 2 -g 9"),
@@ -99,7 +111,8 @@ fn presentation_times_are_the_containers() {
     // Every third frame left out and the rest slowed down: irregular steps.
     let uneven = "select='mod(n\\,3)',setpts=PTS*(1+0.01*N)";
     for name in ["vfr.mp4", "vfr.mkv"] {
-        let path = folder.make(name, &format!("{SOURCE} -vf {uneven} -fps_mode passthrough -enc_time_base 1:1000 {encode}"));
+        let path =
+            folder.make(name, &format!("{SOURCE} -vf {uneven} -fps_mode passthrough -enc_time_base 1:1000 {encode}"));
         assert_times(&mut assert_equal(&path), &path);
     }
     for name in ["late.mp4", "late.ts", "late.mkv"] {
@@ -116,11 +129,20 @@ fn presentation_times_are_the_containers() {
 
 /// `pts()` against ffprobe's frame times.
 fn assert_times(video: &mut VideoFile, path: &Path) {
-    let arguments = ["-v", "error", "-select_streams", "v:0", "-show_entries", "frame=best_effort_timestamp_time", "-of", "csv=p=0"];
-    let output = std::process::Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe comes with ffmpeg");
+    let arguments = [
+        "-v",
+        "error",
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "frame=best_effort_timestamp_time",
+        "-of",
+        "csv=p=0",
+    ];
+    let output =
+        std::process::Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe comes with ffmpeg");
     let text = String::from_utf8_lossy(&output.stdout);
-    let expected: Vec<f64> =
-        text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
+    let expected: Vec<f64> = text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
     let name = path.display();
     assert_eq!(expected.len(), video.pts().len(), "{name}");
     for (ours, theirs) in video.pts().iter().zip(&expected) {

@@ -128,7 +128,10 @@ impl Tensor {
     /// The same bytes under another shape of as many elements.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
         if shape.iter().product::<usize>() != self.len() {
-            return Err(Error::shape("reshape", format!("{:?} has {} elements, {shape:?} does not", self.shape, self.len())));
+            return Err(Error::shape(
+                "reshape",
+                format!("{:?} has {} elements, {shape:?} does not", self.shape, self.len()),
+            ));
         }
         Ok(Tensor { shape: shape.to_vec(), ..self.clone() })
     }

@@ -14,8 +14,8 @@ interface Image {
 
 const paper = [255, 255, 255] as const;
 const gap = 4;
-/** Pixels of the picture for one of the clip's. */
-const zoom = 2;
+/** Least width of the picture, pixels. */
+const leastWidth = 800;
 /** How much of its brightness a hidden token keeps. */
 const veil = 0.18;
 
@@ -58,7 +58,7 @@ function tokensOf(tokens: PackedIndices, mask: number, row: number): Seen {
   return seen;
 }
 
-/** One frame of each token's tubelet, side by side. */
+/** All frames, side by side. */
 function frames(
   clips: ClipBatch,
   row: number,
@@ -69,13 +69,13 @@ function frames(
   if (!video || !(bytes instanceof Uint8Array)) return null;
   const { crop, frames: count } = video;
   const [times, rows, columns] = video.grid;
-  const image = blank(times * (crop + gap) - gap, crop);
-  for (let t = 0; t < times; t++) {
-    const frame = Math.floor((t * count) / times);
-    const from = (row * count + frame) * crop * crop * 3;
+  const image = blank(count * (crop + gap) - gap, crop);
+  for (let t = 0; t < count; t++) {
+    const time = Math.floor((t * times) / count);
+    const from = (row * count + t) * crop * crop * 3;
     paint(image, t * (crop + gap), crop, crop, (x, y, channel) => {
       const patch =
-        (t * rows + Math.floor((y * rows) / crop)) * columns +
+        (time * rows + Math.floor((y * rows) / crop)) * columns +
         Math.floor((x * columns) / crop);
       const lit = seen === null || seen.has(key(VIDEO, patch));
       return bytes[from + (y * crop + x) * 3 + channel]! * (lit ? 1 : veil);
@@ -154,6 +154,7 @@ function paint(
 function stacked(strips: readonly Image[]): Image {
   const width = Math.max(...strips.map((strip) => strip.width)) + 2 * gap;
   const height = strips.reduce((sum, strip) => sum + strip.height + gap, gap);
+  const zoom = Math.ceil(leastWidth / width);
   const page = blank(width * zoom, height * zoom);
   let top = gap;
   for (const strip of strips) {

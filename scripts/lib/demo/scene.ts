@@ -17,10 +17,13 @@ export const fps = 6;
 export const sampleRate = 16_000;
 const sampleCount = Math.ceil((frameCount / fps) * sampleRate) + 1600;
 
-/** Noise of the picture against the light's ±20 of 255, its blur, and that of the sound. */
-const pictureNoise = 45;
-const blur = 0.4;
-const soundNoise = 0.09;
+/** Of 255: how much brighter the light's side is than the middle, and the noise's deviation. */
+const lightness = 30;
+const pictureNoise = 30;
+/** Of the picture's noise, in pixels. */
+const blur = 0.8;
+/** Deviation of the sound's noise; the note's amplitude is 0.1. */
+const soundNoise = 0.06;
 
 /** What a clip shows and sounds. */
 export interface Scene {
@@ -50,7 +53,7 @@ export function renderFrames({ side }: Scene, draws: RandomStream): Uint8Array {
   const frames = new Uint8Array(frameCount * size * size * 3);
   let at = 0;
   for (let t = 0; t < frameCount; t++) {
-    const strength = 20 * Math.exp(uniform(-0.4, 0.4));
+    const strength = lightness * Math.exp(uniform(-0.4, 0.4));
     const noise = smoothNoise(draws);
     for (let y = 0; y < size; y++)
       for (let x = 0; x < size; x++) {
@@ -65,7 +68,7 @@ export function renderFrames({ side }: Scene, draws: RandomStream): Uint8Array {
 
 /** White noise after a Gaussian blur, of deviation 1. */
 function smoothNoise(draws: RandomStream): Float64Array {
-  const kernel = [-2, -1, 0, 1, 2].map((d) =>
+  const kernel = [-3, -2, -1, 0, 1, 2, 3].map((d) =>
     Math.exp(-(d * d) / (2 * blur * blur)),
   );
   let field: Float64Array = draws.draw("normal", [0, 1], size * size);
@@ -74,7 +77,7 @@ function smoothNoise(draws: RandomStream): Float64Array {
     for (let i = 0; i < field.length; i++) {
       const place = Math.floor(i / stride) % size;
       for (const [k, weight] of kernel.entries()) {
-        const wrapped = (place + k - 2 + size) % size;
+        const wrapped = (place + k - 3 + size) % size;
         blurred[i]! += weight * field[i + (wrapped - place) * stride]!;
       }
     }

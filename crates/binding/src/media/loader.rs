@@ -3,7 +3,8 @@
 use super::{argument, call, guard, js, reject, status};
 use avjepa_media::error::MediaError;
 use avjepa_media::loader::{
-    Batch, Counts, Event, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper, open,
+    Batch, Counts, Event, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper,
+    open,
 };
 use napi::bindgen_prelude::{Float32Array, Float64Array, Int32Array, Object, Uint8Array};
 use napi::{Env, JsDeferred};
@@ -210,9 +211,8 @@ impl Drop for MediaLoader {
 }
 
 fn describe(info: &LoaderInfo) -> String {
-    let video = info.grids.video.map(|video| {
-        json!({ "frames": video.frames, "crop": video.crop, "grid": video.tokens })
-    });
+    let video =
+        info.grids.video.map(|video| json!({ "frames": video.frames, "crop": video.crop, "grid": video.tokens }));
     let audio = info.grids.audio.map(|audio| {
         json!({ "mels": audio.mels, "columns": audio.columns, "patch": audio.patch, "grid": audio.tokens, "seconds": audio.seconds })
     });

@@ -12,8 +12,8 @@ use avjepa_media::spectrogram::{
 };
 use avjepa_media::transform::{
     AUTO_AUGMENT_FILL, AUTO_AUGMENT_POLICY, ClipTransform, CropBox, Frames, ImageTransform, Normalisation, PilFilter,
-    RAND_AUGMENT_OPS, RandAugment, RandomErasing, ReferenceDraws, center_crop, crop_resize_f32, evaluation_views, normalise,
-    pil_resize, random_resized_crop, resize_image, resize_video,
+    RAND_AUGMENT_OPS, RandAugment, RandomErasing, ReferenceDraws, center_crop, crop_resize_f32, evaluation_views,
+    normalise, pil_resize, random_resized_crop, resize_image, resize_video,
 };
 use napi::bindgen_prelude::{Float32Array, Int32Array, Uint8Array};
 use napi_derive::napi;
@@ -50,7 +50,8 @@ impl Fields<'_> {
     }
 
     fn numbers<const N: usize>(&self, name: &str) -> Fallible<[f64; N]> {
-        let values: Option<Vec<f64>> = self.0[name].as_array().map(|list| list.iter().filter_map(Value::as_f64).collect());
+        let values: Option<Vec<f64>> =
+            self.0[name].as_array().map(|list| list.iter().filter_map(Value::as_f64).collect());
         values
             .and_then(|values| values.try_into().ok())
             .ok_or_else(|| argument(format!("{name} is not a list of {N} numbers: {}", self.0[name])))
@@ -129,7 +130,13 @@ pub fn media_reference_clips(settings: String) -> napi::Result<Int32Array, Strin
 
 /// Samples [start, end) that belong to frames `first` to `last` in the reference.
 #[napi]
-pub fn media_reference_window(first: i32, last: i32, fps: f64, rate: f64, samples: u32) -> napi::Result<Vec<u32>, String> {
+pub fn media_reference_window(
+    first: i32,
+    last: i32,
+    fps: f64,
+    rate: f64,
+    samples: u32,
+) -> napi::Result<Vec<u32>, String> {
     call(|| {
         let window = audio_window(i64::from(first), i64::from(last), fps, rate, samples as usize)?;
         Ok(vec![window.start as u32, window.end as u32])
@@ -162,7 +169,13 @@ pub fn media_log_mel(audio: &[f32], mels: u32) -> napi::Result<Float32Array, Str
 
 /// The standard spectrogram `[mels, frames]`, (log-mel − mean) / (2·std).
 #[napi]
-pub fn media_spectrogram(audio: &[f32], mels: u32, frames: u32, mean: f64, std: f64) -> napi::Result<Float32Array, String> {
+pub fn media_spectrogram(
+    audio: &[f32],
+    mels: u32,
+    frames: u32,
+    mean: f64,
+    std: f64,
+) -> napi::Result<Float32Array, String> {
     call(|| Ok(StandardSpectrogram::new(mels as usize, mean, std)?.normalised(audio, frames as usize)?.into()))
 }
 
@@ -201,7 +214,14 @@ pub fn media_crop_resize(data: &[u8], shape: Vec<u32>, settings: String) -> napi
             return Err(argument("the box is not inside the frame"));
         }
         let mut out = vec![0.0; 3 * frames.count * size[0] * size[1]];
-        crop_resize_f32(frames, &[CropBox { top, left, height, width }], size, false, &normalisation(&fields)?, &mut out)?;
+        crop_resize_f32(
+            frames,
+            &[CropBox { top, left, height, width }],
+            size,
+            false,
+            &normalisation(&fields)?,
+            &mut out,
+        )?;
         Ok(out.into())
     })
 }
@@ -260,7 +280,10 @@ pub fn media_image_op(data: &[u8], shape: Vec<u32>, settings: String) -> napi::R
             (kind.at_magnitude(fields.usize("magnitude")? as u8, || settings["sign"] == -1), AUTO_AUGMENT_FILL)
         } else {
             let kind = RAND_AUGMENT_OPS.into_iter().find(|op| format!("{op:?}") == name).ok_or_else(unknown)?;
-            (kind.at_level(fields.f64("level")?, || settings["sign"] == -1), fields.numbers("fill")?.map(|x: f64| x as u8))
+            (
+                kind.at_level(fields.f64("level")?, || settings["sign"] == -1),
+                fields.numbers("fill")?.map(|x: f64| x as u8),
+            )
         };
         let mut out = image.data().to_vec();
         op.apply(&mut out, image.height, image.width, fill);

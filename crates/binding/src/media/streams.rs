@@ -27,7 +27,8 @@ impl RandomStream {
             Ok(Self(match kind.as_str() {
                 "torch" => Stream::Torch(TorchRng::new(number(&seed)?)),
                 "numpy" => {
-                    let seed = u32::try_from(number(&seed)?).map_err(|_| argument(format!("numpy's seed {seed} is above 2^32 - 1")))?;
+                    let seed = u32::try_from(number(&seed)?)
+                        .map_err(|_| argument(format!("numpy's seed {seed} is above 2^32 - 1")))?;
                     Stream::Numpy(NumpyRng::new(seed))
                 }
                 "python" => Stream::Python(PythonRng::from_decimal(&seed)?),
@@ -127,7 +128,13 @@ fn shuffled(mut values: Vec<f64>, shuffle: impl FnOnce(&mut [f64])) -> Vec<f64> 
 
 /// The order that torch's `DistributedSampler` gives a rank.
 #[napi]
-pub fn media_distributed_sampler(n: u32, world: u32, rank: u32, seed: f64, epoch: f64) -> napi::Result<Float64Array, String> {
+pub fn media_distributed_sampler(
+    n: u32,
+    world: u32,
+    rank: u32,
+    seed: f64,
+    epoch: f64,
+) -> napi::Result<Float64Array, String> {
     call(|| {
         let order = distributed_sampler(n as usize, world as usize, rank as usize, seed as u64, epoch as u64)?;
         Ok(integers(&order).into())

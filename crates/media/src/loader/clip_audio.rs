@@ -106,7 +106,9 @@ impl ClipAudio {
             clip.start = i as f64 * part + rng.uniform(0.0, spare);
             let window = match &self.kind {
                 Kind::Standard(tokens, spectrogram) => self.standard(path, clip.start, tokens, spectrogram)?,
-                Kind::Reference => self.stretched(path, clip.start, self.grid.seconds, f64::from(probe.sample_rate), false)?,
+                Kind::Reference => {
+                    self.stretched(path, clip.start, self.grid.seconds, f64::from(probe.sample_rate), false)?
+                }
             };
             best = better(best, window.heard);
             (clip.audio, clip.audio_cols) = (window.values, window.cols);
@@ -114,7 +116,13 @@ impl ClipAudio {
         Ok((clips, best))
     }
 
-    fn standard(&self, path: &Path, start: f64, tokens: &AudioTokens, spectrogram: &StandardSpectrogram) -> Result<Window> {
+    fn standard(
+        &self,
+        path: &Path,
+        start: f64,
+        tokens: &AudioTokens,
+        spectrogram: &StandardSpectrogram,
+    ) -> Result<Window> {
         let seconds = tokens.samples() as f64 / SAMPLE_RATE as f64;
         let Some(window) = read_audio_window(path, start, seconds, SAMPLE_RATE as u32)? else {
             return Ok(Window::without(Heard::Nothing));

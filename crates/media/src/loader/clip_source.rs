@@ -63,7 +63,12 @@ impl ClipSource {
     }
 
     /// The clips' pictures, without sound and masks; none if the file has no picture and that is allowed.
-    fn video_clips(&self, draw: Draw, path: &Path, notes: &mut Vec<Note>) -> std::result::Result<Option<Seen>, Refusal> {
+    fn video_clips(
+        &self,
+        draw: Draw,
+        path: &Path,
+        notes: &mut Vec<Note>,
+    ) -> std::result::Result<Option<Seen>, Refusal> {
         let Some(grid) = self.grids.video else { return Ok(None) };
         let mut video = match VideoFile::open(path, &OpenOptions::default()) {
             Ok(video) => video,

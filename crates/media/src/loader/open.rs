@@ -34,11 +34,18 @@ pub fn open(config: LoaderConfig) -> Result<(Loader, LoaderInfo)> {
     let wanted = config.data.num_workers.max(1);
     let mut notices = Vec::new();
     if wanted > cores {
-        notices.push(format!("data.num_workers is {wanted}, but there are {cores} cores: {cores} loader threads are used"));
+        notices.push(format!(
+            "data.num_workers is {wanted}, but there are {cores} cores: {cores} loader threads are used"
+        ));
     }
     let (samples, fingerprint) = (index.len(), index.fingerprint());
-    let order =
-        Order::new(index.files(), config.data.datasets_weights.as_deref(), config.order_kind(), config.seed, config.share())?;
+    let order = Order::new(
+        index.files(),
+        config.data.datasets_weights.as_deref(),
+        config.order_kind(),
+        config.seed,
+        config.share(),
+    )?;
     let cursor = config.position.into();
     let (passes, drop_last, max_bad_fraction) = (config.passes, config.drop_last, config.data.max_bad_fraction);
     let (clips, frames) = (config.data.num_clips, config.data.num_frames);

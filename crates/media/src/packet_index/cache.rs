@@ -123,7 +123,8 @@ fn write_aside(file: &Path, body: &[u8]) -> std::io::Result<()> {
     }
     let unique = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let aside = file.with_extension(format!("{}-{unique}.tmp", std::process::id()));
-    let written = fs::File::create(&aside).and_then(|mut out| out.write_all(body)).and_then(|()| fs::rename(&aside, file));
+    let written =
+        fs::File::create(&aside).and_then(|mut out| out.write_all(body)).and_then(|()| fs::rename(&aside, file));
     if written.is_err() {
         let _ = fs::remove_file(&aside);
     }

@@ -211,7 +211,8 @@ fn run(video: &mut VideoFile, number: u32, wanted: &mut Wanted<'_>) -> Result<bo
         }
         match video.input.read() {
             Ok(Some(packet)) => {
-                let Some(next) = video.cursor.next.filter(|&next| video.index.matches(next, &Packet::from(&packet))) else {
+                let Some(next) = video.cursor.next.filter(|&next| video.index.matches(next, &Packet::from(&packet)))
+                else {
                     // Not what the index says comes here: start over elsewhere.
                     video.cursor.run = None;
                     video.cursor.next = None;

@@ -27,11 +27,17 @@ pub enum Layout {
 pub enum Epilogue {
     None,
     /// `pre = acc + bias; c = gelu(pre)` (exact, by erf).
-    Gelu { pre: Tensor },
+    Gelu {
+        pre: Tensor,
+    },
     /// `c = acc · gelu'(pre)`.
-    GeluGrad { pre: Tensor },
+    GeluGrad {
+        pre: Tensor,
+    },
     /// `c = acc + bias + residual`.
-    Residual { residual: Tensor },
+    Residual {
+        residual: Tensor,
+    },
 }
 
 /// Matrix product. Operands may be of other types than `compute`: f32 operands are rounded to bf16 when computing in bf16, bf16 ones
@@ -293,9 +299,17 @@ pub enum Unary {
     /// 1 where x is finite, else 0.
     IsFinite,
     /// `x·scale + shift`.
-    Affine { scale: f64, shift: f64 },
-    Pow { exponent: f64 },
-    Clamp { min: f64, max: f64 },
+    Affine {
+        scale: f64,
+        shift: f64,
+    },
+    Pow {
+        exponent: f64,
+    },
+    Clamp {
+        min: f64,
+        max: f64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,10 +405,21 @@ pub struct AdamW {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Distribution {
     /// `[low, high)`.
-    Uniform { low: f64, high: f64 },
-    Normal { mean: f64, std: f64 },
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
     /// Normal cut at `mean ± bound·std` by the inverse of its distribution function; ±∞ never occurs.
-    TruncatedNormal { mean: f64, std: f64, low: f64, high: f64 },
+    TruncatedNormal {
+        mean: f64,
+        std: f64,
+        low: f64,
+        high: f64,
+    },
 }
 
 pub trait Backend: Send + Sync {
@@ -439,7 +464,13 @@ pub trait Backend: Send + Sync {
     fn cross_entropy(&self, d: &CrossEntropy) -> Result<()>;
     fn cross_entropy_grad(&self, d: &CrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()>;
     fn binary_cross_entropy(&self, d: &BinaryCrossEntropy) -> Result<()>;
-    fn binary_cross_entropy_grad(&self, d: &BinaryCrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()>;
+    fn binary_cross_entropy_grad(
+        &self,
+        d: &BinaryCrossEntropy,
+        dy: &Tensor,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Result<()>;
     fn epps_pulley(&self, d: &EppsPulley) -> Result<()>;
     fn epps_pulley_grad(&self, d: &EppsPulleyGrad) -> Result<()>;
     fn rotary(&self, d: &Rotary) -> Result<()>;

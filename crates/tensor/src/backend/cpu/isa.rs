@@ -14,9 +14,9 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-pub use avx512::Avx512Bf16;
-#[cfg(target_arch = "x86_64")]
 use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512Bf16;
 #[cfg(target_arch = "aarch64")]
 use neon::Neon;
 use portable::Portable;

@@ -40,9 +40,9 @@ mod vmath;
 
 use crate::{
     backend::{
-        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, CrossEntropy, Distribution,
-        EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce, Rotary, ScatterAdd,
-        SegmentStd, Unary,
+        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, CrossEntropy,
+        Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
+        Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
     error::{Code, Error, Result},
@@ -61,7 +61,8 @@ impl Cpu {
     /// # Errors
     /// `AVJ_ARGUMENT` when `AVJEPA_THREADS` or `AVJEPA_ISA` says what cannot be.
     pub fn new() -> Result<Cpu> {
-        let setting = |message: String| Error::new(Code::Argument, message).hint("correct the environment variable, or unset it");
+        let setting =
+            |message: String| Error::new(Code::Argument, message).hint("correct the environment variable, or unset it");
         pool::configured_threads().map_err(setting)?;
         Ok(Cpu { isa: Isa::detect().map_err(setting)?, memory: memory::Arena::default() })
     }
@@ -196,7 +197,13 @@ impl Backend for Cpu {
         cross_entropy::binary_cross_entropy(d)
     }
 
-    fn binary_cross_entropy_grad(&self, d: &BinaryCrossEntropy, dy: &Tensor, dx: &Tensor, accumulate: bool) -> Result<()> {
+    fn binary_cross_entropy_grad(
+        &self,
+        d: &BinaryCrossEntropy,
+        dy: &Tensor,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
         cross_entropy::binary_cross_entropy_grad(d, dy, dx, accumulate)
     }
 

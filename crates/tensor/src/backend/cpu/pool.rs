@@ -133,7 +133,8 @@ impl Pool {
     fn run(&self, tasks: usize, f: &(dyn Fn(usize) + Sync)) -> bool {
         let Ok(_owner) = self.owner.try_lock() else { return false };
         // SAFETY: only the lifetime is erased. `f` is called for tasks below `tasks`, all of which are done before this returns.
-        let f = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync + 'static)>(f) };
+        let f =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const (dyn Fn(usize) + Sync + 'static)>(f) };
         let job = Arc::new(Job {
             f,
             tasks,

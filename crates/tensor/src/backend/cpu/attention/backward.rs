@@ -4,7 +4,9 @@
 //! keys, or a run of them, against all of its queries: dK and dV are then whole, and the dQ of several runs are added in order.
 
 use super::forward::pack_queries;
-use super::tile::{QUERIES, STRIDE, block_keys, columns_times, panel_width, row_tile, rounded, rows_times, store_units, vectors};
+use super::tile::{
+    QUERIES, STRIDE, block_keys, columns_times, panel_width, rounded, row_tile, rows_times, store_units, vectors,
+};
 use super::{Attention, Target};
 use crate::backend::cpu::gemm::Operand;
 use crate::backend::cpu::gemm::micro::{DotBf16, F32, F64, Multiply, Product, RoundedBf16};
@@ -47,7 +49,9 @@ pub unsafe fn attention_backward(isa: Isa, x: &AttentionGrad) {
             DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
             DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
             #[cfg(target_arch = "x86_64")]
-            DType::BF16 if isa == Isa::Avx512Bf16 => crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData)),
+            DType::BF16 if isa == Isa::Avx512Bf16 => {
+                crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData))
+            }
             DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
             other => unreachable!("attention computes in floats, not {other}"),
         }
@@ -164,8 +168,21 @@ impl<E: Float> Work<E> {
         let panel = QUERIES * d;
         let rows = QUERIES * d_wide;
         let sizes = [
-            panel, panel, rows, rows, QUERIES, QUERIES, panel, block * STRIDE, block * STRIDE, block * d_wide, block * QUERIES,
-            tile * STRIDE, tile * STRIDE, keys * d_wide, keys * d_wide,
+            panel,
+            panel,
+            rows,
+            rows,
+            QUERIES,
+            QUERIES,
+            panel,
+            block * STRIDE,
+            block * STRIDE,
+            block * d_wide,
+            block * QUERIES,
+            tile * STRIDE,
+            tile * STRIDE,
+            keys * d_wide,
+            keys * d_wide,
         ];
         // Each part begins on a cache line.
         let whole = |size: usize| size.next_multiple_of(16);
@@ -176,9 +193,25 @@ impl<E: Float> Work<E> {
             next = next.wrapping_add(whole(size));
             part
         });
-        let [q_turned, dout_turned, q_rows, dout_rows, lse, delta, dq, k_rows, v_rows, k_columns, ds, p, dp, dk, dv] = parts;
-        let work =
-            Work { q_turned, dout_turned, q_rows, dout_rows, lse, delta, dq, k_rows, v_rows, k_columns, ds, p, dp, dk, dv };
+        let [q_turned, dout_turned, q_rows, dout_rows, lse, delta, dq, k_rows, v_rows, k_columns, ds, p, dp, dk, dv] =
+            parts;
+        let work = Work {
+            q_turned,
+            dout_turned,
+            q_rows,
+            dout_rows,
+            lse,
+            delta,
+            dq,
+            k_rows,
+            v_rows,
+            k_columns,
+            ds,
+            p,
+            dp,
+            dk,
+            dv,
+        };
         (work, memory)
     }
 }
@@ -226,8 +259,24 @@ impl<P: Product<E: Math>> Kernel for Keys<'_, P> {
                 S::call(WriteQueries::<P> { head, work: &work, query, queries, partial });
             }
             let scale = x.forward.scale;
-            S::call(WriteRows { src: work.dk, src_ld: d_wide, rows: task.kv.1, to: &x.dk, row: task.kv.0, head, scale });
-            S::call(WriteRows { src: work.dv, src_ld: d_wide, rows: task.kv.1, to: &x.dv, row: task.kv.0, head, scale: 1.0 });
+            S::call(WriteRows {
+                src: work.dk,
+                src_ld: d_wide,
+                rows: task.kv.1,
+                to: &x.dk,
+                row: task.kv.0,
+                head,
+                scale,
+            });
+            S::call(WriteRows {
+                src: work.dv,
+                src_ld: d_wide,
+                rows: task.kv.1,
+                to: &x.dv,
+                row: task.kv.0,
+                head,
+                scale: 1.0,
+            });
         }
     }
 }
@@ -281,7 +330,16 @@ impl<P: Product<E: Math>> Kernel for PackQueries<'_, P> {
             for (from, dst) in [(q, work.q_rows), (&x.dout, work.dout_rows)] {
                 let (src, row_bytes) = (from.at(query, column), from.ld * from.dtype.size());
                 let product = PhantomData;
-                S::call(PackColumns::<P> { src, dtype: from.dtype, row_bytes, columns: d, k: queries, dst, width: d_wide, product });
+                S::call(PackColumns::<P> {
+                    src,
+                    dtype: from.dtype,
+                    row_bytes,
+                    columns: d,
+                    k: queries,
+                    dst,
+                    width: d_wide,
+                    product,
+                });
             }
             fill::<S, P::E>(work.dq, queries.next_multiple_of(width) * d);
             let lse = x.forward.lse.cast::<P::E>().add(number * x.forward.total_queries() + query);
@@ -329,7 +387,16 @@ impl<P: Product<E: Math>> Kernel for PackKeys<'_, P> {
             let k = &x.forward.k;
             let (src, row_bytes, dst) = (k.at(key, column), k.ld * k.dtype.size(), work.k_columns);
             let product = PhantomData;
-            S::call(PackColumns::<P> { src, dtype: k.dtype, row_bytes, columns: d, k: keys, dst, width: d_wide, product });
+            S::call(PackColumns::<P> {
+                src,
+                dtype: k.dtype,
+                row_bytes,
+                columns: d,
+                k: keys,
+                dst,
+                width: d_wide,
+                product,
+            });
         }
     }
 }
@@ -377,7 +444,16 @@ impl<P: Product<E: Math>> Kernel for KeyTile<'_, P> {
                     rows_times::<S, P>(
                         rows,
                         vectors,
-                        &Multiply { k: units::<P>(queries), a, a_step: 1, b, b_step: d_wide, tile, tile_ld: d_wide, resume: true },
+                        &Multiply {
+                            k: units::<P>(queries),
+                            a,
+                            a_step: 1,
+                            b,
+                            b_step: d_wide,
+                            tile,
+                            tile_ld: d_wide,
+                            resume: true,
+                        },
                     );
                 }
             }

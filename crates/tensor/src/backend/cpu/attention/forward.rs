@@ -1,7 +1,7 @@
 //! The forward pass: for each panel of queries, blocks of keys are weighed and summed with a running maximum.
 
-use super::tile::{STRIDE, block_keys, columns_times, panel_width, row_tile, rows_times, store_units, vectors};
 use super::Attention;
+use super::tile::{STRIDE, block_keys, columns_times, panel_width, row_tile, rows_times, store_units, vectors};
 use crate::backend::cpu::gemm::micro::{DotBf16, F32, F64, Multiply, Product, RoundedBf16};
 use crate::backend::cpu::gemm::pack::{PackColumns, PackRows, PackTurned, store_as, units};
 use crate::backend::cpu::isa::{Float, Isa, Kernel, Simd, Vector};
@@ -29,7 +29,9 @@ pub unsafe fn attention_forward(isa: Isa, x: &Attention) {
             DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
             DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
             #[cfg(target_arch = "x86_64")]
-            DType::BF16 if isa == Isa::Avx512Bf16 => crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData)),
+            DType::BF16 if isa == Isa::Avx512Bf16 => {
+                crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData))
+            }
             DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
             other => unreachable!("attention computes in floats, not {other}"),
         }
@@ -145,7 +147,13 @@ impl<P: Product<E: Math>> Kernel for Queries<'_, P> {
             };
             for p in 0..panels {
                 let rows = width.min(task.q.1 - p * width);
-                pack_queries::<S, P>(x, task.q.0 + p * width, rows, column, queries.ptr::<P::E>().add(p * d_units * width));
+                pack_queries::<S, P>(
+                    x,
+                    task.q.0 + p * width,
+                    rows,
+                    column,
+                    queries.ptr::<P::E>().add(p * d_units * width),
+                );
                 Panel::<P>::at(sums, p, d, width).clear::<S>();
             }
             let scale = P::E::from_f64(x.scale * std::f64::consts::LOG2_E);
@@ -153,11 +161,28 @@ impl<P: Product<E: Math>> Kernel for Queries<'_, P> {
                 let keys = block.min(task.kv.1 - first);
                 let token = task.kv.0 + first;
                 let (src, row_bytes) = (x.k.at(token, column), x.k.ld * x.k.dtype.size());
-                S::call(PackRows::<P> { src, dtype: x.k.dtype, row_bytes, rows: keys, k: d, dst: k_rows, dst_ld: STRIDE });
+                S::call(PackRows::<P> {
+                    src,
+                    dtype: x.k.dtype,
+                    row_bytes,
+                    rows: keys,
+                    k: d,
+                    dst: k_rows,
+                    dst_ld: STRIDE,
+                });
                 let (src, row_bytes) = (x.v.at(token, column), x.v.ld * x.v.dtype.size());
                 let product = PhantomData;
                 let dst = v_columns;
-                S::call(PackColumns::<P> { src, dtype: x.v.dtype, row_bytes, columns: d, k: keys, dst, width: d_wide, product });
+                S::call(PackColumns::<P> {
+                    src,
+                    dtype: x.v.dtype,
+                    row_bytes,
+                    columns: d,
+                    k: keys,
+                    dst,
+                    width: d_wide,
+                    product,
+                });
                 for p in 0..panels {
                     let vectors = vectors::<S, P>(task.q.1 - p * width);
                     let q = queries.ptr::<P::E>().add(p * d_units * width).cast_const();
@@ -198,7 +223,13 @@ impl<P: Product<E: Math>> Kernel for Queries<'_, P> {
 
 /// Turns up to a panel of queries into `[head_dim, width]`, in units.
 #[inline(always)]
-pub unsafe fn pack_queries<S: Simd, P: Product>(x: &Attention, query: usize, rows: usize, column: usize, dst: *mut P::E) {
+pub unsafe fn pack_queries<S: Simd, P: Product>(
+    x: &Attention,
+    query: usize,
+    rows: usize,
+    column: usize,
+    dst: *mut P::E,
+) {
     let (dtype, row_bytes) = (x.q.dtype, x.q.ld * x.q.dtype.size());
     unsafe {
         let src = x.q.at(query, column);
@@ -287,7 +318,8 @@ unsafe fn weigh<S: Simd, P: Product<E: Math>>(
             let mut sum = [<P::E as Float>::V::<S>::zero(); 2];
             for i in (0..keys - keys % 2).step_by(2) {
                 let first = exp2_softmax(<P::E as Float>::V::<S>::load(scores.add(i * width)).mul_add(scale, shift));
-                let second = exp2_softmax(<P::E as Float>::V::<S>::load(scores.add((i + 1) * width)).mul_add(scale, shift));
+                let second =
+                    exp2_softmax(<P::E as Float>::V::<S>::load(scores.add((i + 1) * width)).mul_add(scale, shift));
                 sum = [sum[0].add(first), sum[1].add(second)];
                 store_units::<S, P>(first, second, scores.add(i / P::PAIR * width), width, true);
             }
@@ -329,7 +361,11 @@ impl<P: Product<E: Math>> Kernel for WriteOut<'_, P> {
                 let max = panel.max.add(r).read().to_f64();
                 lse.add(r).write_unaligned(P::E::from_f64((max + weight.log2()) * std::f64::consts::LN_2));
                 // Without keys there is no weight, and the result is zero.
-                panel.weight.add(r).write(P::E::from_f64(if weight > 0.0 || weight.is_nan() { 1.0 / weight } else { 0.0 }));
+                panel.weight.add(r).write(P::E::from_f64(if weight > 0.0 || weight.is_nan() {
+                    1.0 / weight
+                } else {
+                    0.0
+                }));
             }
             for r in rows..width {
                 panel.weight.add(r).write(P::E::ZERO);
@@ -337,7 +373,15 @@ impl<P: Product<E: Math>> Kernel for WriteOut<'_, P> {
             panel.rescale::<S>(panel.weight, 2);
             let (src, row_bytes) = (panel.sums.cast_const().cast::<u8>(), width * size_of::<P::E>());
             let dst = turned.ptr();
-            S::call(PackTurned::<P::Plain> { src, dtype: P::E::DTYPE, row_bytes, rows: d, k: width, dst, width: d_wide });
+            S::call(PackTurned::<P::Plain> {
+                src,
+                dtype: P::E::DTYPE,
+                row_bytes,
+                rows: d,
+                k: width,
+                dst,
+                width: d_wide,
+            });
             for r in 0..rows {
                 for j in (0..d).step_by(lanes) {
                     let v = <P::E as Float>::V::<S>::load(turned.ptr::<P::E>().add(r * d_wide + j));

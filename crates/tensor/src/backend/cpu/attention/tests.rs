@@ -152,7 +152,12 @@ fn compare(name: &str, got: &Matrix, want: &Sums, columns: usize, from: usize, t
     let scale = want.size.iter().fold(0.0f64, |m, x| m.max(*x));
     for (i, want) in want.value.iter().enumerate() {
         let value = got.at(i / columns, from + i % columns);
-        assert!((value - want).abs() <= tolerance * scale, "{name}[{},{}]: {value} for {want}", i / columns, i % columns);
+        assert!(
+            (value - want).abs() <= tolerance * scale,
+            "{name}[{},{}]: {value} for {want}",
+            i / columns,
+            i % columns
+        );
     }
 }
 

@@ -202,7 +202,15 @@ impl<P: Product<E: Math>> Kernel for Block<'_, P> {
 
 /// Packs `rows` rows of A from `i0`, units `k0 .. k0 + depth`.
 #[inline(always)]
-unsafe fn pack_a<S: Simd, P: Product>(g: &Gemm, i0: usize, rows: usize, k0: usize, depth: usize, dst: *mut P::E, width: usize) {
+unsafe fn pack_a<S: Simd, P: Product>(
+    g: &Gemm,
+    i0: usize,
+    rows: usize,
+    k0: usize,
+    depth: usize,
+    dst: *mut P::E,
+    width: usize,
+) {
     let (dtype, row_bytes) = (g.a.dtype, g.a.ld * g.a.dtype.size());
     let k0 = k0 * P::PAIR;
     let k = (depth * P::PAIR).min(g.k - k0);

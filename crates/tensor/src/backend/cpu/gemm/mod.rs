@@ -52,7 +52,11 @@ impl Operand {
 pub enum Epilogue {
     None,
     /// `pre = v; c = gelu(pre)` (exact, by erf), from the unrounded v.
-    Gelu { pre: *mut u8, dtype: DType, ld: usize },
+    Gelu {
+        pre: *mut u8,
+        dtype: DType,
+        ld: usize,
+    },
     /// `c = v · gelu'(pre)`.
     GeluGrad(Operand),
     /// `c = v + residual`, which may be C itself.

@@ -68,7 +68,11 @@ unsafe fn convert_run<S: Simd, P: Product>(src: *const u8, dtype: DType, k: usiz
             let mut i = 0;
             while i < k {
                 let v = load_rounded::<S, P>(src.add(i * dtype.size()), dtype, k - i);
-                if i + lanes <= k { v.store(dst.add(i)) } else { v.store_part(dst.add(i), k - i) }
+                if i + lanes <= k {
+                    v.store(dst.add(i))
+                } else {
+                    v.store_part(dst.add(i), k - i)
+                }
                 i += lanes;
             }
         } else {
@@ -78,7 +82,8 @@ unsafe fn convert_run<S: Simd, P: Product>(src: *const u8, dtype: DType, k: usiz
             } else {
                 let mut i = 0;
                 while i < k {
-                    load_as::<<P::E as Float>::V<S>>(src.add(i * dtype.size()), dtype, k - i).store_bf16(dst.add(i), k - i);
+                    load_as::<<P::E as Float>::V<S>>(src.add(i * dtype.size()), dtype, k - i)
+                        .store_bf16(dst.add(i), k - i);
                     i += lanes;
                 }
             }
@@ -106,7 +111,9 @@ impl<P: Product> Kernel for PackRows<P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         for i in 0..self.rows {
-            unsafe { convert_run::<S, P>(self.src.add(i * self.row_bytes), self.dtype, self.k, self.dst.add(i * self.dst_ld)) };
+            unsafe {
+                convert_run::<S, P>(self.src.add(i * self.row_bytes), self.dtype, self.k, self.dst.add(i * self.dst_ld))
+            };
         }
     }
 }
@@ -145,7 +152,12 @@ impl<P: Product> Kernel for PackTurned<P> {
                     let left = self.k - u * P::PAIR; // numbers
                     let dst = self.dst.add(u * self.width + i);
                     if direct && rows == lanes && left >= lanes * P::PAIR {
-                        <P::E as Float>::V::<S>::transpose(src.add(u * P::PAIR * size).cast(), self.row_bytes, dst, self.width);
+                        <P::E as Float>::V::<S>::transpose(
+                            src.add(u * P::PAIR * size).cast(),
+                            self.row_bytes,
+                            dst,
+                            self.width,
+                        );
                         u += lanes;
                         continue;
                     }
@@ -161,7 +173,12 @@ impl<P: Product> Kernel for PackTurned<P> {
                     let whole = count / lanes * lanes;
                     for c in (0..whole).step_by(lanes) {
                         let from = staged.as_ptr().add(c);
-                        <P::E as Float>::V::<S>::transpose(from, TURN * size_of::<P::E>(), dst.add(c * self.width), self.width);
+                        <P::E as Float>::V::<S>::transpose(
+                            from,
+                            TURN * size_of::<P::E>(),
+                            dst.add(c * self.width),
+                            self.width,
+                        );
                     }
                     for c in whole..count {
                         for r in 0..lanes {
@@ -207,7 +224,14 @@ impl<P: Product> Kernel for PackColumns<P> {
                         load_rounded::<S, P>(src.wrapping_add(j * size), self.dtype, n).store(dst.add(j));
                     } else {
                         let second = u * 2 + 1 < self.k;
-                        pair_rows::<S, P>(src.wrapping_add(j * size), self.dtype, self.row_bytes, second, n, dst.add(j));
+                        pair_rows::<S, P>(
+                            src.wrapping_add(j * size),
+                            self.dtype,
+                            self.row_bytes,
+                            second,
+                            n,
+                            dst.add(j),
+                        );
                     }
                     j += lanes;
                 }
@@ -218,7 +242,14 @@ impl<P: Product> Kernel for PackColumns<P> {
 
 /// Interleaves up to a vector of two rows as pairs of bfloat16.
 #[inline(always)]
-unsafe fn pair_rows<S: Simd, P: Product>(src: *const u8, dtype: DType, row_bytes: usize, second: bool, n: usize, dst: *mut P::E) {
+unsafe fn pair_rows<S: Simd, P: Product>(
+    src: *const u8,
+    dtype: DType,
+    row_bytes: usize,
+    second: bool,
+    n: usize,
+    dst: *mut P::E,
+) {
     let lanes = <P::E as Float>::V::<S>::LANES;
     let n = n.min(lanes);
     let mut rows = [[0u16; crate::backend::cpu::isa::MAX_LANES]; 2];

@@ -174,9 +174,15 @@ fn check(isa: Isa, case: &Case) {
             let sums = unit(wide) * (2.0 + (k as f64).sqrt()) * (1.0 + size);
             let tolerance = 2.0 * sums + unit(case.c) * want.abs() + 4.0 * unit(wide);
             let got = c.at(i, j);
-            assert!((got - want).abs() <= tolerance, "{isa:?} {case:?} [{i},{j}]: {got} for {want} (tolerance {tolerance:e})");
+            assert!(
+                (got - want).abs() <= tolerance,
+                "{isa:?} {case:?} [{i},{j}]: {got} for {want} (tolerance {tolerance:e})"
+            );
             if matches!(case.after, After::Gelu) {
-                assert!((pre.at(i, j) - v).abs() <= 2.0 * sums + unit(case.c) * v.abs() + 4.0 * unit(wide), "pre-activation {case:?}");
+                assert!(
+                    (pre.at(i, j) - v).abs() <= 2.0 * sums + unit(case.c) * v.abs() + 4.0 * unit(wide),
+                    "pre-activation {case:?}"
+                );
             }
         }
         // Nothing is written past the row.
@@ -302,8 +308,13 @@ fn sums_of_columns() {
                     let (out, before) = (sum(1), Matrix::random(1, n, 0, sum(1).dtype, 8));
                     assert_eq!(out.bytes, sum(3).bytes);
                     for j in 0..n {
-                        let want = (0..m).map(|i| a.at(i, j)).sum::<f64>() + if accumulate { before.at(0, j) } else { 0.0 };
-                        assert!((out.at(0, j) - want).abs() < 3e-5, "{isa:?} {dtype} {m}x{n}: {} for {want}", out.at(0, j));
+                        let want =
+                            (0..m).map(|i| a.at(i, j)).sum::<f64>() + if accumulate { before.at(0, j) } else { 0.0 };
+                        assert!(
+                            (out.at(0, j) - want).abs() < 3e-5,
+                            "{isa:?} {dtype} {m}x{n}: {} for {want}",
+                            out.at(0, j)
+                        );
                     }
                 }
             }

@@ -141,9 +141,27 @@ macro_rules! arithmetic {
 
 impl Vector for F32x8 {
     arithmetic!(
-        f32, 8, mask32, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_add_ps,
-        _mm256_sub_ps, _mm256_mul_ps, _mm256_div_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps, _mm256_max_ps, _mm256_min_ps,
-        _mm256_andnot_ps, _mm256_sqrt_ps, _mm256_round_ps, _mm256_cmp_ps, _mm256_blendv_ps
+        f32,
+        8,
+        mask32,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_maskload_ps,
+        _mm256_maskstore_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_fmadd_ps,
+        _mm256_fnmadd_ps,
+        _mm256_max_ps,
+        _mm256_min_ps,
+        _mm256_andnot_ps,
+        _mm256_sqrt_ps,
+        _mm256_round_ps,
+        _mm256_cmp_ps,
+        _mm256_blendv_ps
     );
 
     #[inline(always)]
@@ -187,16 +205,24 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn round_bf16(self) -> Self {
-        unsafe { Self(_mm256_castsi256_ps(_mm256_and_si256(rounded_bits(self.0), _mm256_set1_epi32(0xffff_0000_u32 as i32)))) }
+        unsafe {
+            Self(_mm256_castsi256_ps(_mm256_and_si256(rounded_bits(self.0), _mm256_set1_epi32(0xffff_0000_u32 as i32))))
+        }
     }
 
     #[inline(always)]
     unsafe fn transpose(src: *const f32, src_bytes: usize, dst: *mut f32, dst_ld: usize) {
         unsafe {
-                let mut quads = [_mm256_setzero_ps(); 8];
+            let mut quads = [_mm256_setzero_ps(); 8];
             for g in 0..2 {
-                let (a, b) = (_mm256_loadu_ps(src.byte_add(4 * g * src_bytes)), _mm256_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)));
-let (c, d) = (_mm256_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)), _mm256_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)));
+                let (a, b) = (
+                    _mm256_loadu_ps(src.byte_add(4 * g * src_bytes)),
+                    _mm256_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)),
+                );
+                let (c, d) = (
+                    _mm256_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)),
+                    _mm256_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)),
+                );
                 let (ab_lo, ab_hi) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
                 let (cd_lo, cd_hi) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
                 quads[4 * g] = _mm256_shuffle_ps::<0x44>(ab_lo, cd_lo);
@@ -226,15 +252,34 @@ unsafe fn rounded_bits(x: __m256) -> __m256i {
 
 impl Vector for F64x4 {
     arithmetic!(
-        f64, 4, mask64, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_maskload_pd, _mm256_maskstore_pd, _mm256_add_pd,
-        _mm256_sub_pd, _mm256_mul_pd, _mm256_div_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd, _mm256_max_pd, _mm256_min_pd,
-        _mm256_andnot_pd, _mm256_sqrt_pd, _mm256_round_pd, _mm256_cmp_pd, _mm256_blendv_pd
+        f64,
+        4,
+        mask64,
+        _mm256_set1_pd,
+        _mm256_loadu_pd,
+        _mm256_storeu_pd,
+        _mm256_maskload_pd,
+        _mm256_maskstore_pd,
+        _mm256_add_pd,
+        _mm256_sub_pd,
+        _mm256_mul_pd,
+        _mm256_div_pd,
+        _mm256_fmadd_pd,
+        _mm256_fnmadd_pd,
+        _mm256_max_pd,
+        _mm256_min_pd,
+        _mm256_andnot_pd,
+        _mm256_sqrt_pd,
+        _mm256_round_pd,
+        _mm256_cmp_pd,
+        _mm256_blendv_pd
     );
 
     #[inline(always)]
     fn scale2(self, n: Self) -> Self {
         unsafe {
-            let biased = _mm_max_epi32(_mm_add_epi32(_mm256_cvtpd_epi32(n.0), _mm_set1_epi32(1022)), _mm_setzero_si128());
+            let biased =
+                _mm_max_epi32(_mm_add_epi32(_mm256_cvtpd_epi32(n.0), _mm_set1_epi32(1022)), _mm_setzero_si128());
             let half = _mm256_slli_epi64::<52>(_mm256_cvtepi32_epi64(biased));
             Self(_mm256_mul_pd(_mm256_mul_pd(self.0, _mm256_castsi256_pd(half)), _mm256_set1_pd(2.0)))
         }

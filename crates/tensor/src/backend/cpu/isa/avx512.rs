@@ -176,10 +176,32 @@ macro_rules! arithmetic {
 
 impl Vector for F32x16 {
     arithmetic!(
-        F32x16, f32, 16, mask16, u16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mask_storeu_ps,
-        _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps, _mm512_div_ps, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_max_ps, _mm512_min_ps,
-        _mm512_abs_ps, _mm512_sqrt_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_cmp_ps_mask, _mm512_mask_blend_ps,
-        _mm512_reduce_add_ps, _mm512_reduce_max_ps
+        F32x16,
+        f32,
+        16,
+        mask16,
+        u16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_maskz_loadu_ps,
+        _mm512_mask_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_div_ps,
+        _mm512_fmadd_ps,
+        _mm512_fnmadd_ps,
+        _mm512_max_ps,
+        _mm512_min_ps,
+        _mm512_abs_ps,
+        _mm512_sqrt_ps,
+        _mm512_roundscale_ps,
+        _mm512_scalef_ps,
+        _mm512_cmp_ps_mask,
+        _mm512_mask_blend_ps,
+        _mm512_reduce_add_ps,
+        _mm512_reduce_max_ps
     );
 
     #[inline(always)]
@@ -192,12 +214,20 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut u16, n: usize) {
-        unsafe { _mm256_mask_storeu_epi16(p.cast(), mask16(n), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded_bits(self.0)))) }
+        unsafe {
+            _mm256_mask_storeu_epi16(
+                p.cast(),
+                mask16(n),
+                _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(rounded_bits(self.0))),
+            )
+        }
     }
 
     #[inline(always)]
     fn round_bf16(self) -> Self {
-        unsafe { Self(_mm512_castsi512_ps(_mm512_and_si512(rounded_bits(self.0), _mm512_set1_epi32(0xffff_0000_u32 as i32)))) }
+        unsafe {
+            Self(_mm512_castsi512_ps(_mm512_and_si512(rounded_bits(self.0), _mm512_set1_epi32(0xffff_0000_u32 as i32))))
+        }
     }
 
     #[inline(always)]
@@ -224,8 +254,14 @@ unsafe fn transpose16(src: *const f32, src_bytes: usize, dst: *mut f32, dst_ld: 
     unsafe {
         let mut quads = [_mm512_setzero_ps(); 16];
         for g in 0..4 {
-            let (a, b) = (_mm512_loadu_ps(src.byte_add(4 * g * src_bytes)), _mm512_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)));
-let (c, d) = (_mm512_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)), _mm512_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)));
+            let (a, b) = (
+                _mm512_loadu_ps(src.byte_add(4 * g * src_bytes)),
+                _mm512_loadu_ps(src.byte_add((4 * g + 1) * src_bytes)),
+            );
+            let (c, d) = (
+                _mm512_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)),
+                _mm512_loadu_ps(src.byte_add((4 * g + 3) * src_bytes)),
+            );
             let (ab_lo, ab_hi) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
             let (cd_lo, cd_hi) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
             quads[4 * g] = _mm512_shuffle_ps::<0x44>(ab_lo, cd_lo);
@@ -248,9 +284,31 @@ let (c, d) = (_mm512_loadu_ps(src.byte_add((4 * g + 2) * src_bytes)), _mm512_loa
 
 impl Vector for F64x8 {
     arithmetic!(
-        F64x8, f64, 8, mask8, u8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd, _mm512_mask_storeu_pd,
-        _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd, _mm512_div_pd, _mm512_fmadd_pd, _mm512_fnmadd_pd, _mm512_max_pd, _mm512_min_pd,
-        _mm512_abs_pd, _mm512_sqrt_pd, _mm512_roundscale_pd, _mm512_scalef_pd, _mm512_cmp_pd_mask, _mm512_mask_blend_pd,
-        _mm512_reduce_add_pd, _mm512_reduce_max_pd
+        F64x8,
+        f64,
+        8,
+        mask8,
+        u8,
+        _mm512_set1_pd,
+        _mm512_loadu_pd,
+        _mm512_storeu_pd,
+        _mm512_maskz_loadu_pd,
+        _mm512_mask_storeu_pd,
+        _mm512_add_pd,
+        _mm512_sub_pd,
+        _mm512_mul_pd,
+        _mm512_div_pd,
+        _mm512_fmadd_pd,
+        _mm512_fnmadd_pd,
+        _mm512_max_pd,
+        _mm512_min_pd,
+        _mm512_abs_pd,
+        _mm512_sqrt_pd,
+        _mm512_roundscale_pd,
+        _mm512_scalef_pd,
+        _mm512_cmp_pd_mask,
+        _mm512_mask_blend_pd,
+        _mm512_reduce_add_pd,
+        _mm512_reduce_max_pd
     );
 }

@@ -130,8 +130,25 @@ macro_rules! arithmetic {
 
 impl Vector for F32x4 {
     arithmetic!(
-        f32, 4, vdupq_n_f32, vld1q_f32, vst1q_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32, vfmsq_f32, vcgtq_f32,
-        vcltq_f32, vbslq_f32, vabsq_f32, vsqrtq_f32, vrndnq_f32, vaddvq_f32, vmaxvq_f32
+        f32,
+        4,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        vmulq_f32,
+        vdivq_f32,
+        vfmaq_f32,
+        vfmsq_f32,
+        vcgtq_f32,
+        vcltq_f32,
+        vbslq_f32,
+        vabsq_f32,
+        vsqrtq_f32,
+        vrndnq_f32,
+        vaddvq_f32,
+        vmaxvq_f32
     );
 
     #[inline(always)]
@@ -146,8 +163,25 @@ impl Vector for F32x4 {
 
 impl Vector for F64x2 {
     arithmetic!(
-        f64, 2, vdupq_n_f64, vld1q_f64, vst1q_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64, vfmsq_f64, vcgtq_f64,
-        vcltq_f64, vbslq_f64, vabsq_f64, vsqrtq_f64, vrndnq_f64, vaddvq_f64, vmaxvq_f64
+        f64,
+        2,
+        vdupq_n_f64,
+        vld1q_f64,
+        vst1q_f64,
+        vaddq_f64,
+        vsubq_f64,
+        vmulq_f64,
+        vdivq_f64,
+        vfmaq_f64,
+        vfmsq_f64,
+        vcgtq_f64,
+        vcltq_f64,
+        vbslq_f64,
+        vabsq_f64,
+        vsqrtq_f64,
+        vrndnq_f64,
+        vaddvq_f64,
+        vmaxvq_f64
     );
 
     #[inline(always)]

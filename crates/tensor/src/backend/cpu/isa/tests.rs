@@ -58,7 +58,8 @@ fn check<V: Vector>() {
         let wide = unsafe { V::load_bf16(bits.as_ptr(), n) };
         let want = |i: usize| f64::from(crate::dtype::bf16_to_f32(bits[i]));
         assert_eq!(lanes(wide), (0..l).map(|i| if i < n { want(i) } else { 0.0 }).collect::<Vec<_>>());
-        let values: Vec<f32> = (0..l).map(|i| [1.003_906_3, 1.011_718_8, -3.3e38, 1e-40, f32::NAN, 0.1][i % 6]).collect();
+        let values: Vec<f32> =
+            (0..l).map(|i| [1.003_906_3, 1.011_718_8, -3.3e38, 1e-40, f32::NAN, 0.1][i % 6]).collect();
         let wide: Vec<V::Elem> = values.iter().map(|&x| e(f64::from(x))).collect();
         let mut out = vec![0xabcd_u16; l];
         unsafe { V::load(wide.as_ptr()).store_bf16(out.as_mut_ptr(), n) };
