@@ -35,7 +35,8 @@ export function writeClipPicture(
   ];
   const strips = views.flatMap((mask) => {
     const seen = mask === null ? null : tokensOf(masks!.context, mask, row);
-    return [frames(clips, row, seen), spectrogram(clips, row, seen)];
+    const film = frames(clips, row, seen);
+    return [film, spectrogram(clips, row, seen, film?.width ?? 0)];
   });
   const image = stacked(strips.filter((strip) => strip !== null));
   writeFileSync(path, encode({ ...image, channels: 3, depth: 8 }));
@@ -84,11 +85,12 @@ function frames(
   return image;
 }
 
-/** Low frequencies at the bottom, time to the right. */
+/** Low frequencies at the bottom, time to the right over about `width`. */
 function spectrogram(
   clips: ClipBatch,
   row: number,
   seen: Seen | null,
+  width: number,
 ): Image | null {
   const { audio } = clips.info;
   const values = clips.audioData;
@@ -99,8 +101,10 @@ function spectrogram(
     ([a, b], v) => [Math.min(a, v), Math.max(b, v)],
     [Infinity, -Infinity],
   );
-  const image = blank(columns, mels);
-  paint(image, 0, columns, mels, (x, y, channel) => {
+  const stretch = Math.max(1, Math.floor(width / columns));
+  const image = blank(columns * stretch, mels);
+  paint(image, 0, image.width, mels, (at, y, channel) => {
+    const x = Math.floor(at / stretch);
     const mel = mels - 1 - y;
     const patch =
       Math.floor((mel * grid[0]) / mels) * grid[1] +
