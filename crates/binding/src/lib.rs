@@ -3,6 +3,8 @@
 //! Tensor operations cross by one call, `call(op, args, out)`, whose arguments and results are plain numbers: through napi, or
 //! through `bun:ffi` on the same symbol of the same file. What moves bytes or waits (upload, read, the loader) is napi only.
 
+#![cfg_attr(test, allow(dead_code, reason = "napi leaves its exports out of test builds"))]
+
 mod handles;
 mod media;
 mod table;

@@ -22,7 +22,10 @@ pub const OPS: &[(&str, Run)] = &[
         let m = a.device()?.memory();
         Ok(Reply::Numbers(vec![m.bytes as f64, m.peak_bytes as f64, m.buffers as f64]))
     }),
-    ("resetPeak", |a| Ok(a.device()?.reset_peak().into())),
+    ("resetPeak", |a| {
+        a.device()?.reset_peak();
+        Ok(().into())
+    }),
     ("full", |a| Ok(Tensor::full(&a.device()?, &a.usizes()?, a.dtype()?, a.f64()?).into())),
     ("random", |a| {
         let (device, shape, dtype, kind) = (a.device()?, a.usizes()?, a.dtype()?, a.usize()?);
@@ -41,9 +44,18 @@ pub const OPS: &[(&str, Run)] = &[
     ("detach", |a| Ok(a.var()?.detach().into())),
     ("grad", |a| Ok(Reply::Vars(a.var()?.grad().into_iter().map(Var::constant).collect()))),
     ("setGrad", |a| Ok(a.var()?.set_grad(a.opt_tensor()?)?.into())),
-    ("beginNoGrad", |_| Ok(autograd::begin_no_grad().into())),
-    ("endNoGrad", |_| Ok(autograd::end_no_grad().into())),
-    ("beginCheckpoint", |_| Ok(autograd::begin_checkpoint().into())),
+    ("beginNoGrad", |_| {
+        autograd::begin_no_grad();
+        Ok(().into())
+    }),
+    ("endNoGrad", |_| {
+        autograd::end_no_grad();
+        Ok(().into())
+    }),
+    ("beginCheckpoint", |_| {
+        autograd::begin_checkpoint();
+        Ok(().into())
+    }),
     ("endCheckpoint", |a| {
         let outputs = a.vars()?;
         Ok(Reply::Vars(autograd::end_checkpoint(Some(&outputs.iter().collect::<Vec<_>>()))?))
