@@ -17,6 +17,7 @@ import {
   RunLogs,
   StopFlag,
   configHash,
+  describeFile,
   exitStopped,
   formatPlan,
   heldOutLoss,
@@ -34,6 +35,7 @@ import {
   saveRun,
   setRunAside,
   single,
+  summariseFiles,
   toTrainBatch,
   toYaml,
   trainStep,
@@ -178,8 +180,8 @@ await runCommand(command, async (options) => {
       const clips = await traced("data", nextClips);
       const dataMs = performance.now() - begun;
       for (const event of clips.flatMap((batch) => batch.events)) {
-        const isNew = logs.fact(step, describe(event));
-        if (isNew && event.kind === "bad") logs.say(describe(event));
+        const isNew = logs.fact(step, describeFile(event));
+        if (isNew && event.kind === "bad") logs.say(describeFile(event));
       }
 
       const settings = plan.settings(step);
@@ -263,7 +265,8 @@ await runCommand(command, async (options) => {
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
   else logs.say(`${outcome} after step ${step}: ${saved?.path}`);
-  if (files) for (const line of summarise(files)) logs.say(line);
+  const lacking = files && summariseFiles(files);
+  if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
   run.release();
   return {
@@ -314,28 +317,6 @@ function countSamples(
     warn(error.message);
     return {};
   }
-}
-
-function describe({ kind, path, reason, replaced }: FileEvent): string {
-  const what = kind === "bad" ? "cannot read" : kind.replace("_", " ");
-  return `${what} ${path}: ${reason}${replaced ? "; another file takes its place" : ""}`;
-}
-
-/** What files were lacking, if any. */
-function summarise(counts: FileCounts): string[] {
-  const lacking = [
-    [counts.bad, "could not be read"],
-    [counts.missingAudio, "have no sound"],
-    [counts.silent, "are silent"],
-    [counts.missingVideo, "have no picture"],
-    [counts.short, "are shorter than a clip"],
-  ] as const;
-  const parts = lacking
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => `${count} ${what}`);
-  return parts.length === 0
-    ? []
-    : [`of ${counts.tried} files ${parts.join(", ")}: log.txt names them`];
 }
 
 function sum<T>(items: readonly T[], value: (item: T) => number): number {

@@ -5,6 +5,7 @@ export { makeSchedules } from "./schedules.ts";
 export type { ScheduleOptions, Schedules } from "./schedules.ts";
 export { timeKeys } from "./log/metrics_log.ts";
 export type { StepMetrics } from "./log/metrics_log.ts";
+export { describeFile, summariseFiles } from "./log/file_report.ts";
 export { formatBytes, formatDuration, formatProgress } from "./log/progress.ts";
 export type { ProgressStream } from "./log/progress.ts";
 export { gitRevision, RunInfo } from "./log/run_info.ts";

@@ -1,0 +1,31 @@
+/** What files were lacking, in words. */
+
+import type { FileCounts, FileEvent } from "@avjepa/data";
+
+/** `cannot read clips/0412.mp4: the file ends early; another file takes its place` */
+export function describeFile({
+  kind,
+  path,
+  reason,
+  replaced,
+}: FileEvent): string {
+  const what = kind === "bad" ? "cannot read" : kind.replace("_", " ");
+  const instead = replaced ? "; another file takes its place" : "";
+  return `${what} ${path}: ${reason}${instead}`;
+}
+
+/** `of 1,000 files 3 could not be read, 17 have no sound`; null where nothing was lacking. */
+export function summariseFiles(counts: FileCounts): string | null {
+  const lacking = [
+    [counts.bad, "could not be read"],
+    [counts.missingAudio, "have no sound"],
+    [counts.silent, "are silent"],
+    [counts.missingVideo, "have no picture"],
+    [counts.short, "are shorter than a clip"],
+  ] as const;
+  const parts = lacking
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${count.toLocaleString("en-US")} ${what}`);
+  const tried = counts.tried.toLocaleString("en-US");
+  return parts.length === 0 ? null : `of ${tried} files ${parts.join(", ")}`;
+}
