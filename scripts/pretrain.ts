@@ -1,12 +1,7 @@
 /** Trains a model: bun run pretrain CONFIG */
 
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
-import {
-  type ClipBatch,
-  type FileCounts,
-  type FileEvent,
-  readIndex,
-} from "@avjepa/data";
+import { type ClipBatch, type FileCounts, readIndex } from "@avjepa/data";
 import {
   type Checkpoint,
   CheckpointStore,
