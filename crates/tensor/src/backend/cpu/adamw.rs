@@ -75,7 +75,7 @@ fn run<A: Real>(d: &AdamW) -> Result<()> {
     Ok(())
 }
 
-const _: () = assert!(TASK % TILE == 0);
+const _: () = assert!(TASK.is_multiple_of(TILE));
 
 #[cfg(test)]
 mod tests {

@@ -28,8 +28,7 @@ fn kernel(d: &Attention) -> Result<attention::Attention> {
     let tokens = |c: &Columns| c.tensor.len() / c.stride.max(1);
     let q_offsets = offsets(&d.q_offsets, tokens(&d.q), "offsets of queries")?;
     let kv_offsets = offsets(&d.kv_offsets, tokens(&d.k), "offsets of keys")?;
-    // A NaN is no scale either.
-    if !(d.scale >= 0.0) {
+    if d.scale.is_nan() || d.scale < 0.0 {
         return Err(Error::new(Code::Argument, format!("the scale is {}, but it must not be negative", d.scale)));
     }
     Ok(attention::Attention {
@@ -57,8 +56,9 @@ pub fn attention(d: &Attention) -> Result<()> {
 
 pub fn attention_grad(d: &AttentionGrad) -> Result<()> {
     let grad = |c: &Columns| target(&c.tensor, c.column, c.stride);
-    // Both are read: they must have been written.
-    (Input::new(&d.forward.out)?, Input::new(&d.forward.lse)?);
+    for written in [&d.forward.out, &d.forward.lse] {
+        Input::new(written)?;
+    }
     let x = attention::AttentionGrad {
         forward: kernel(&d.forward)?,
         dout: Operand {

@@ -1,7 +1,7 @@
 //! Elementwise functions of two tensors, broadcast against each other. y may be the memory of an operand of its own shape.
 
 use super::{
-    element::{Input, Output, Real, bytes_mut, elements, with_real},
+    element::{Input, Output, Real, elements, output_bytes, with_real},
     parallel::{TASK, TILE, for_blocks},
 };
 use crate::{
@@ -143,7 +143,7 @@ fn integers(d: &Broadcast, plan: &Plan) -> Result<()> {
     }
     let y = Output::add_to(&d.y, d.accumulate)?;
     // `y` may be the memory of `a` or `b`: no slice of it is made while theirs are read.
-    let out = bytes_mut(&d.y)?.as_mut_ptr().cast::<i32>();
+    let out = output_bytes(&d.y)?.cast::<i32>();
     let (stride_a, stride_b) = plan.last();
     plan.runs(0, y.len, usize::MAX, |at, from_a, from_b, n| {
         for i in 0..n {

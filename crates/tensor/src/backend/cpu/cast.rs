@@ -1,7 +1,7 @@
 //! Conversions between element types, and constants. x and y may be the same memory where their elements are of one size.
 
 use super::{
-    element::{Bf16, Float, Input, Output, Real, bytes, bytes_mut, with_real},
+    element::{Bf16, Float, Input, Output, Real, bytes, output_bytes, with_real},
     parallel::{TASK, TILE, for_blocks, tiles},
 };
 use crate::{
@@ -122,7 +122,7 @@ pub fn cast(x: &Tensor, y: &Tensor) -> Result<()> {
         return Ok(());
     }
     let n = x.len();
-    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(bytes_mut(y)?.as_mut_ptr()));
+    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(output_bytes(y)?));
     with_element!(x.dtype, S => with_element!(y.dtype, D => convert::<S, D>(from, to, n)));
     Ok(())
 }
@@ -182,7 +182,7 @@ fn convert<S: Element, D: Element>(from: Pointer, to: Pointer, n: usize) {
 /// The same bytes.
 pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
     let n = x.bytes();
-    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(bytes_mut(y)?.as_mut_ptr()));
+    let (from, to) = (Pointer(bytes(x)?.as_ptr().cast_mut()), Pointer(output_bytes(y)?));
     if from.0 == to.0 {
         return Ok(());
     }
@@ -198,7 +198,7 @@ pub fn copy(x: &Tensor, y: &Tensor) -> Result<()> {
 /// Every element becomes `value`, converted as a cast from f64 would.
 pub fn fill(y: &Tensor, value: f64) -> Result<()> {
     let n = y.len();
-    let to = Pointer(bytes_mut(y)?.as_mut_ptr());
+    let to = Pointer(output_bytes(y)?);
     with_element!(y.dtype, D => {
         let value = D::of_float(value);
         for_blocks(n, TASK, #[inline(always)] |block| {

@@ -1,7 +1,7 @@
 //! Blocks of rows and columns: slices and concatenations.
 
 use super::{
-    element::{Input, Output, Real, bytes, bytes_mut, with_real},
+    element::{Input, Output, Real, bytes, output_bytes, with_real},
     parallel::{TILE, for_rows, tiles},
 };
 use crate::{backend::CopyBlock, error::Result};
@@ -16,7 +16,7 @@ pub fn copy_block(d: &CopyBlock) -> Result<()> {
         return Ok(());
     }
     let size = d.src.dtype.size();
-    let (src, dst) = (bytes(&d.src)?, Memory(bytes_mut(&d.dst)?.as_mut_ptr(), d.dst.bytes()));
+    let (src, dst) = (bytes(&d.src)?, Memory(output_bytes(&d.dst)?, d.dst.bytes()));
     for_rows(d.rows, d.columns, |rows| {
         let dst = &dst;
         for row in rows {

@@ -251,7 +251,7 @@ fn address(t: &Tensor, write: bool) -> Result<*mut u8> {
 }
 
 /// The elements of a tensor whose type is known.
-pub fn elements<'a, T>(t: &'a Tensor) -> Result<&'a [T]> {
+pub fn elements<T>(t: &Tensor) -> Result<&[T]> {
     assert_eq!(size_of::<T>(), t.dtype.size());
     let ptr = address(t, false)?;
     // The queue runs one kernel at a time, and none writes its inputs (elementwise kernels on themselves go by `Input`).
@@ -263,9 +263,9 @@ pub fn bytes(t: &Tensor) -> Result<&[u8]> {
     Ok(unsafe { std::slice::from_raw_parts(address(t, false)?, t.bytes()) })
 }
 
-/// The bytes of an output.
-pub fn bytes_mut(t: &Tensor) -> Result<&mut [u8]> {
-    Ok(unsafe { std::slice::from_raw_parts_mut(address(t, true)?, t.bytes()) })
+/// Where the `t.bytes()` bytes of an output are.
+pub fn output_bytes(t: &Tensor) -> Result<*mut u8> {
+    address(t, true)
 }
 
 /// A float tensor to read.
@@ -341,7 +341,7 @@ impl<'a> Input<'a> {
     }
 
     /// All of it, widened.
-    pub fn to_vec<A: Real>(&self) -> Vec<A> {
+    pub fn to_vec<A: Real>(self) -> Vec<A> {
         let mut out = vec![A::ZERO; self.len];
         self.load(0, &mut out);
         out

@@ -202,11 +202,11 @@ mod tests {
                     assert_close(&plain.y, &hat, bound);
 
                     let mut expected = vec![];
-                    for r in 0..rows {
+                    for (r, rstd) in rstd.iter().enumerate() {
                         let at = r * n..(r + 1) * n;
                         let shift = at.clone().map(|i| g[i] * w[i % n]).sum::<f64>() / n as f64;
                         let slope = at.clone().map(|i| g[i] * w[i % n] * hat[i]).sum::<f64>() / n as f64;
-                        expected.extend(at.map(|i| rstd[r] * (g[i] * w[i % n] - shift - hat[i] * slope)));
+                        expected.extend(at.map(|i| rstd * (g[i] * w[i % n] - shift - hat[i] * slope)));
                     }
                     let kept = statistics_type(from);
                     let (dx, dw, db) = (random(&x.shape, 5, from), random(&[n], 6, kept), random(&[n], 7, kept));

@@ -1,7 +1,7 @@
 //! Axes in another order.
 
 use super::{
-    element::{bytes, bytes_mut},
+    element::{bytes, output_bytes},
     parallel::{TASK, for_blocks},
 };
 use crate::{error::Result, tensor::Tensor};
@@ -14,7 +14,7 @@ pub fn permute(x: &Tensor, axes: &[usize], y: &Tensor) -> Result<()> {
         return Ok(());
     }
     let axes = merge(&x.shape, axes);
-    let (from, to) = (bytes(x)?.as_ptr(), bytes_mut(y)?.as_mut_ptr());
+    let (from, to) = (bytes(x)?.as_ptr(), output_bytes(y)?);
     match x.dtype.size() {
         1 => run(from, &axes, to),
         2 => run(from.cast::<u16>(), &axes, to.cast()),

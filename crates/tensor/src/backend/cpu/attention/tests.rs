@@ -131,30 +131,40 @@ fn compute(isa: Isa, case: &Case) -> Results {
     r
 }
 
-/// Sums, and the sums of their terms' sizes: rounding errors are in proportion to those, also where the terms cancel.
+/// The largest relative error of rounding to a type.
+fn half_ulp(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => 2f64.powi(-53),
+        DType::F32 => 2f64.powi(-24),
+        _ => 2f64.powi(-8),
+    }
+}
+
+/// Sums, and bounds of the errors that rounding may leave in them.
 struct Sums {
     value: Vec<f64>,
-    size: Vec<f64>,
+    error: Vec<f64>,
 }
 
 impl Sums {
     fn zero(n: usize) -> Sums {
-        Sums { value: vec![0.0; n], size: vec![0.0; n] }
+        Sums { value: vec![0.0; n], error: vec![0.0; n] }
     }
 
-    fn add(&mut self, i: usize, value: f64, size: f64) {
+    fn add(&mut self, i: usize, value: f64, error: f64) {
         self.value[i] += value;
-        self.size[i] += size;
+        self.error[i] += error;
     }
 }
 
-fn compare(name: &str, got: &Matrix, want: &Sums, columns: usize, from: usize, tolerance: f64) {
-    let scale = want.size.iter().fold(0.0f64, |m, x| m.max(*x));
-    for (i, want) in want.value.iter().enumerate() {
+/// `stored`: the relative error of the stored type. The last factor is for products of errors.
+fn compare(name: &str, got: &Matrix, want: &Sums, columns: usize, from: usize, stored: f64) {
+    for (i, (want, error)) in want.value.iter().zip(&want.error).enumerate() {
         let value = got.at(i / columns, from + i % columns);
+        let bound = (error + stored * want.abs() + 1e-30) * 1.05;
         assert!(
-            (value - want).abs() <= tolerance * scale,
-            "{name}[{},{}]: {value} for {want}",
+            (value - want).abs() <= bound,
+            "{name}[{},{}]: {value} for {want} within {bound:e}",
             i / columns,
             i % columns
         );
@@ -165,52 +175,80 @@ fn check(isa: Isa, case: &Case) {
     let (x, got) = (inputs(case), compute(isa, case));
     let (d, width) = (case.d, case.heads * case.d);
     let (queries, keys) = (*x.q_offsets.last().unwrap() as usize, *x.kv_offsets.last().unwrap() as usize);
+    // What the products see of a number.
+    let seen = |y: f64| match case.compute {
+        DType::F64 => y,
+        DType::F32 => f64::from(y as f32),
+        _ => f64::from(bf16_to_f32(f32_to_bf16(y as f32))),
+    };
+    // Of one operation (the reference in f64 errs as much as what it is compared with), and of weights as operands.
+    let u = if case.compute == DType::F64 { 2.0 * half_ulp(DType::F64) } else { half_ulp(DType::F32) };
+    let u_weight = if case.compute == DType::BF16 { half_ulp(DType::BF16) } else { 0.0 };
+    let stored = half_ulp(case.dtype);
     let mut out = Sums::zero(queries * width);
-    let mut lse = vec![f64::NEG_INFINITY; case.heads * queries];
+    let mut lse = vec![(f64::NEG_INFINITY, 0.0); case.heads * queries];
     let [mut dq, mut dk, mut dv] = [queries, keys, keys].map(|rows| Sums::zero(rows * width));
     for seq in 0..case.lengths.len() {
         let [qs, ks] = [&x.q_offsets, &x.kv_offsets].map(|o| o[seq] as usize..o[seq + 1] as usize);
+        // A sum of n terms has n roundings; a few more for scaling and the like.
+        let [u_q, u_k, u_d] = [qs.len(), ks.len(), d].map(|n| u * (n as f64 + 4.0));
         for h in 0..case.heads {
-            let dot = |f: &dyn Fn(usize) -> f64| (h * d..(h + 1) * d).map(f).sum::<f64>();
+            let columns = h * d..(h + 1) * d;
+            // A product of two rows, and that of their absolute values.
+            let dot =
+                |f: &dyn Fn(usize) -> f64| columns.clone().map(f).fold((0.0, 0.0), |(s, a), y| (s + y, a + y.abs()));
             for i in qs.clone() {
-                let scores: Vec<f64> = ks.clone().map(|j| x.scale * dot(&|c| x.q.at(i, c) * x.kv.at(j, c))).collect();
-                let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = scores.iter().map(|s| (s - max).exp()).sum();
+                let scores: Vec<(f64, f64)> =
+                    (ks.clone()).map(|j| dot(&|c| x.scale * seen(x.q.at(i, c)) * seen(x.kv.at(j, c)))).collect();
+                let max = scores.iter().map(|s| s.0).fold(f64::NEG_INFINITY, f64::max);
+                let sum: f64 = scores.iter().map(|s| (s.0 - max).exp()).sum();
+                let log_sum = max + sum.ln();
+                // Of a score and the maximum (or the log-sum-exp) it is taken from; then of exp2 and the sum of weights.
+                let size = scores.iter().map(|s| s.1).fold(0.0, f64::max);
+                let error_exponent = u_d * size + 8.0 * u * (size + log_sum.abs());
+                let error_p = 2.0 * error_exponent + u_k + 16.0 * u;
                 if !scores.is_empty() {
-                    lse[h * queries + i] = max + sum.ln();
+                    lse[h * queries + i] = (log_sum, error_p);
                 }
-                let p: Vec<f64> = scores.iter().map(|s| (s - max).exp() / sum).collect();
-                let dp: Vec<f64> = ks.clone().map(|j| dot(&|c| x.dout.at(i, c) * x.kv.at(j, width + c))).collect();
-                let delta: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
+                let p: Vec<f64> = scores.iter().map(|s| (s.0 - max).exp() / sum).collect();
                 for (n, j) in ks.clone().enumerate() {
-                    let ds = x.scale * p[n] * (dp[n] - delta);
-                    let ds_size = x.scale * p[n] * (dp[n].abs() + delta.abs());
-                    for c in h * d..(h + 1) * d {
-                        let (o, v) = (p[n] * x.kv.at(j, width + c), p[n] * x.dout.at(i, c));
-                        out.add(i * width + c, o, o.abs());
-                        dv.add(j * width + c, v, v.abs());
-                        dq.add(i * width + c, ds * x.kv.at(j, c), (ds_size * x.kv.at(j, c)).abs());
-                        dk.add(j * width + c, ds * x.q.at(i, c), (ds_size * x.q.at(i, c)).abs());
+                    for c in columns.clone() {
+                        let o = p[n] * seen(x.kv.at(j, width + c));
+                        out.add(i * width + c, o, o.abs() * (error_p + u_weight + u_k));
+                    }
+                }
+                let dp: Vec<(f64, f64)> =
+                    ks.clone().map(|j| dot(&|c| seen(x.dout.at(i, c)) * seen(x.kv.at(j, width + c)))).collect();
+                let delta: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp.0).sum();
+                let error_delta = dot(&|c| {
+                    let (o, error) = (out.value[i * width + c].abs(), out.error[i * width + c]);
+                    seen(x.dout.at(i, c)) * (error + (stored + u_d) * o)
+                })
+                .1;
+                for (n, j) in ks.clone().enumerate() {
+                    let ds = x.scale * p[n] * (dp[n].0 - delta);
+                    let error_ds = ds.abs() * (error_p + u_weight + 4.0 * u)
+                        + x.scale * p[n] * (u_d * dp[n].1 + error_delta + u * delta.abs());
+                    for c in columns.clone() {
+                        let (q, k) = (seen(x.q.at(i, c)), seen(x.kv.at(j, c)));
+                        let v = p[n] * seen(x.dout.at(i, c));
+                        dv.add(j * width + c, v, v.abs() * (error_p + u_weight + u_q));
+                        dq.add(i * width + c, ds * k, k.abs() * (error_ds + u_k * ds.abs()));
+                        dk.add(j * width + c, ds * q, q.abs() * (error_ds + u_q * ds.abs()));
                     }
                 }
             }
         }
     }
-    let bf16 = case.dtype == DType::BF16 || case.compute == DType::BF16;
-    let tolerance = match () {
-        () if bf16 => 1e-2,
-        () if case.compute == DType::F32 || case.dtype == DType::F32 => 1e-6,
-        () => 1e-14,
-    };
-    for (i, want) in lse.iter().enumerate() {
+    for (i, (want, bound)) in lse.iter().enumerate() {
         let value = got.lse.at(0, i);
         let error = if want.is_finite() { (value - want).abs() } else { f64::from(u8::from(value != *want)) };
-        assert!(error <= 2.0 * tolerance * want.abs().max(1.0), "{isa:?} {case:?} lse[{i}]: {value} for {want}");
+        assert!(error <= *bound, "{isa:?} {case:?} lse[{i}]: {value} for {want} within {bound:e}");
     }
-    compare(&format!("{isa:?} {case:?} out"), &got.out, &out, width, 0, tolerance);
-    compare(&format!("{isa:?} {case:?} dq"), &got.dq, &dq, width, 0, tolerance);
-    compare(&format!("{isa:?} {case:?} dk"), &got.dkv, &dk, width, 0, tolerance);
-    compare(&format!("{isa:?} {case:?} dv"), &got.dkv, &dv, width, width, tolerance);
+    compare(&format!("{isa:?} {case:?} out"), &got.out, &out, width, 0, stored);
+    compare(&format!("{isa:?} {case:?} dq"), &got.dq, &dq, width, 0, stored);
+    compare(&format!("{isa:?} {case:?} dk"), &got.dkv, &dk, width, 0, stored);
+    compare(&format!("{isa:?} {case:?} dv"), &got.dkv, &dv, width, width, stored);
     // Nothing is written behind a row or behind the last token.
     let before = Matrix::random(queries + 1, width + 1, case.dtype, 6);
     assert!((0..=queries).all(|i| got.dq.at(i, width) == before.at(i, width)));
@@ -291,7 +329,10 @@ fn scores_may_be_huge() {
             lse: lse.as_mut_ptr().cast(),
         };
         unsafe { attention_forward(isa, &x) };
-        assert_eq!(out, [3.0, 7.0]);
+        // Scaling and taking the maximum off are one operation with one rounding, so the largest weight is only nearly 1: the
+        // division by it, the product with it and the result are rounded.
+        assert_eq!(out[0], 3.0);
+        assert!((out[1] / 7.0 - 1.0).abs() <= 1.5 * f32::EPSILON, "{out:?}");
         assert!((lse[0] - 300.0).abs() < 1e-4 && (lse[1] + 150.0).abs() < 1e-4, "{lse:?}");
     }
 }

@@ -258,7 +258,7 @@ unsafe fn pair_rows<S: Simd, P: Product>(
             let src = src.wrapping_add(r * row_bytes);
             if dtype == DType::BF16 {
                 if n == lanes {
-                    std::ptr::copy_nonoverlapping(src.cast(), row.as_mut_ptr(), lanes);
+                    std::ptr::copy_nonoverlapping(src.cast(), row.as_mut_ptr(), lanes); // of a length the compiler knows
                 } else {
                     std::ptr::copy_nonoverlapping(src.cast(), row.as_mut_ptr(), n);
                 }
@@ -272,8 +272,9 @@ unsafe fn pair_rows<S: Simd, P: Product>(
             }
         }
         let dst = dst.cast::<u32>();
-        for i in 0..lanes {
-            dst.add(i).write(u32::from(rows[0][i]) | u32::from(rows[1][i]) << 16);
+        let [first, second] = rows;
+        for (i, (first, second)) in first.into_iter().zip(second).enumerate().take(lanes) {
+            dst.add(i).write(u32::from(first) | u32::from(second) << 16);
         }
     }
 }
