@@ -29,7 +29,5 @@ export async function writeFilm(path: string, film: Film): Promise<void> {
   const { width, height, fps, frames, sound } = film;
   const { sampleRate = 16_000, quality = 3 } = film;
   const settings = { width, height, fps, quality, sampleRate };
-  await awaitNative(() =>
-    native.mediaWriteFilm(path, settings, frames, sound),
-  );
+  await awaitNative(() => native.mediaWriteFilm(path, settings, frames, sound));
 }
