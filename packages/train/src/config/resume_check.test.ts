@@ -27,7 +27,7 @@ test("a changed configuration is refused, its keys listed, unless allowed", () =
   expect(text).toBe(
     [
       "error: the run in runs/demo was configured otherwise",
-      "  model.depth: 6, now 2",
+      "  model.depth: 4, now 2",
       "  optimization.lr: 0.001, now 0.002",
       "  give the run's configuration, or another --folder for a new run",
       "  --allow-change continues with the new values; --resume never starts anew",
