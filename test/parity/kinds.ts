@@ -2,6 +2,11 @@
 
 import type { DType } from "@avjepa/core";
 import type { ParityCase } from "./case.ts";
+import { runClipSampling } from "./kinds/clip-sampling.ts";
+import { runMasks } from "./kinds/masks.ts";
+import { runRng } from "./kinds/rng.ts";
+import { runFbankStandard, runMelReference } from "./kinds/spectrogram.ts";
+import { runTransforms } from "./kinds/transforms.ts";
 import { runAdamw, runEma } from "./kinds/optimizer.ts";
 import { runEncoder } from "./kinds/encoder.ts";
 import { runLoss } from "./kinds/loss.ts";
@@ -27,29 +32,29 @@ const once = ["float32"] as const;
 
 export const kinds: Record<string, Kind> = {
   adamw: { run: runAdamw, dtypes: both },
+  clip_sampling: { run: runClipSampling, dtypes: once },
   ema: { run: runEma, dtypes: both },
   encoder_av: { run: runEncoder, dtypes: both },
   encoder_image: { run: runEncoder, dtypes: both },
   encoder_video: { run: runEncoder, dtypes: both },
+  fbank_standard: { run: runFbankStandard, dtypes: once },
   loss: { run: runLoss, dtypes: both },
+  masks: { run: runMasks, dtypes: once },
+  mel_reference: { run: runMelReference, dtypes: once },
   pooler: { run: runPooler, dtypes: both },
   posembed: { run: runPosembed, dtypes: both },
   predictor_av: { run: runPredictor, dtypes: both },
   predictor_video: { run: runPredictor, dtypes: both },
+  rng: { run: runRng, dtypes: once },
   schedules: { run: runSchedules, dtypes: once },
   state_dict_names: { run: runStateDictNames, dtypes: once },
   trajectory: { run: runTrajectory, dtypes: both },
+  transforms: { run: runTransforms, dtypes: once },
 };
 
 /** Kinds that are known, but that nothing here runs yet, with what they wait for. */
 export const pending: Record<string, string> = {
   checkpoints: "reading of torch.save files",
-  clip_sampling: "bindings of the data package",
-  fbank_standard: "bindings of the data package",
   hf_vjepa2: "models of V-JEPA 2",
-  masks: "bindings of the data package",
-  mel_reference: "bindings of the data package",
   metrics: "metrics of the evaluations",
-  rng: "bindings of the data package",
-  transforms: "bindings of the data package",
 };

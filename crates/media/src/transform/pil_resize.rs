@@ -63,35 +63,52 @@ fn rounded(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
 }
 
-/// Resizes an RGB image `[from[0], from[1], 3]` to [height, width]: columns first, then rows, rounded to 8 bits between.
+/// Resizes an RGB image `[from[0], from[1], 3]` to [height, width], one axis after the other and rounded to 8 bits between.
+///
+/// Columns come first, as in Pillow, but where rows shrink by more than twice as many pixels as columns do (Pillow 13).
 pub fn pil_resize(image: &[u8], from: [usize; 2], [height, width]: [usize; 2], filter: PilFilter) -> Vec<u8> {
-    const HALF: i32 = 1 << (PRECISION - 1);
-    let mut narrow = Vec::new();
-    let mut source = image;
-    if width != from[1] {
-        let columns = taps(from[1], width, filter);
-        narrow.reserve(from[0] * width * 3);
-        for line in image.chunks_exact(from[1] * 3) {
-            for tap in &columns {
-                let pixels = line[tap.first * 3..].as_chunks::<3>().0;
-                let mut sums = [HALF; 3];
-                for (weight, pixel) in tap.weights.iter().zip(pixels) {
-                    sums = std::array::from_fn(|c| sums[c] + weight * i32::from(pixel[c]));
-                }
-                narrow.extend(sums.map(rounded));
+    let fewer_rows = from[0] as i64 - height as i64;
+    let fewer_columns = from[1] as i64 - width as i64;
+    if fewer_rows > 0 && fewer_rows > 2 * fewer_columns {
+        let short = resize_rows(image, from, height, filter);
+        resize_columns(&short, [height, from[1]], width, filter)
+    } else {
+        let narrow = resize_columns(image, from, width, filter);
+        resize_rows(&narrow, [from[0], width], height, filter)
+    }
+}
+
+const HALF: i32 = 1 << (PRECISION - 1);
+
+fn resize_columns(image: &[u8], from: [usize; 2], width: usize, filter: PilFilter) -> Vec<u8> {
+    if width == from[1] {
+        return image.to_vec();
+    }
+    let columns = taps(from[1], width, filter);
+    let mut out = Vec::with_capacity(from[0] * width * 3);
+    for line in image.chunks_exact(from[1] * 3) {
+        for tap in &columns {
+            let pixels = line[tap.first * 3..].as_chunks::<3>().0;
+            let mut sums = [HALF; 3];
+            for (weight, pixel) in tap.weights.iter().zip(pixels) {
+                sums = std::array::from_fn(|c| sums[c] + weight * i32::from(pixel[c]));
             }
+            out.extend(sums.map(rounded));
         }
-        source = &narrow;
     }
+    out
+}
+
+fn resize_rows(image: &[u8], from: [usize; 2], height: usize, filter: PilFilter) -> Vec<u8> {
     if height == from[0] {
-        return source.to_vec();
+        return image.to_vec();
     }
-    let stride = width * 3;
+    let stride = from[1] * 3;
     let mut out = Vec::with_capacity(height * stride);
     let mut sums = vec![0; stride];
     for tap in taps(from[0], height, filter) {
         sums.fill(HALF);
-        for (weight, line) in tap.weights.iter().zip(source.chunks_exact(stride).skip(tap.first)) {
+        for (weight, line) in tap.weights.iter().zip(image.chunks_exact(stride).skip(tap.first)) {
             sums.iter_mut().zip(line).for_each(|(sum, &x)| *sum += weight * i32::from(x));
         }
         out.extend(sums.iter().map(|&sum| rounded(sum)));

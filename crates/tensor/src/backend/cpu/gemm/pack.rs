@@ -2,7 +2,7 @@
 
 use super::micro::Product;
 use crate::backend::cpu::isa::{Float, Kernel, Simd, Vector};
-use crate::dtype::{DType, f32_to_bf16};
+use crate::dtype::DType;
 use std::marker::PhantomData;
 
 /// Loads up to `n` numbers of any float type.
@@ -240,7 +240,7 @@ impl<P: Product> Kernel for PackColumns<P> {
     }
 }
 
-/// Interleaves up to a vector of two rows as pairs of bfloat16.
+/// Interleaves up to a vector of two rows (the second may be missing) as pairs of bfloat16.
 #[inline(always)]
 unsafe fn pair_rows<S: Simd, P: Product>(
     src: *const u8,
@@ -250,31 +250,9 @@ unsafe fn pair_rows<S: Simd, P: Product>(
     n: usize,
     dst: *mut P::E,
 ) {
-    let lanes = <P::E as Float>::V::<S>::LANES;
-    let n = n.min(lanes);
-    let mut rows = [[0u16; crate::backend::cpu::isa::MAX_LANES]; 2];
     unsafe {
-        for (r, row) in rows.iter_mut().enumerate().take(if second { 2 } else { 1 }) {
-            let src = src.wrapping_add(r * row_bytes);
-            if dtype == DType::BF16 {
-                if n == lanes {
-                    std::ptr::copy_nonoverlapping(src.cast(), row.as_mut_ptr(), lanes); // of a length the compiler knows
-                } else {
-                    std::ptr::copy_nonoverlapping(src.cast(), row.as_mut_ptr(), n);
-                }
-            } else if dtype == DType::F32 {
-                let v = load_as::<<f32 as Float>::V<S>>(src, dtype, n);
-                v.store_bf16(row.as_mut_ptr(), lanes);
-            } else {
-                for (i, x) in row.iter_mut().enumerate().take(n) {
-                    *x = f32_to_bf16(src.cast::<f64>().add(i).read_unaligned() as f32);
-                }
-            }
-        }
-        let dst = dst.cast::<u32>();
-        let [first, second] = rows;
-        for (i, (first, second)) in first.into_iter().zip(second).enumerate().take(lanes) {
-            dst.add(i).write(u32::from(first) | u32::from(second) << 16);
-        }
+        let low = load_as::<S::F32>(src, dtype, n);
+        let high = if second { load_as(src.wrapping_add(row_bytes), dtype, n) } else { S::F32::zero() };
+        S::pair_bf16(low, high).store(dst.cast());
     }
 }
