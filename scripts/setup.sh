@@ -23,9 +23,9 @@ die() {
 
 has_libclang() {
   [ -n "${LIBCLANG_PATH:-}" ] && return 0
-  ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return 0
-  compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null && return 0
-  compgen -G "${CONDA_PREFIX:-/nonexistent}/lib/libclang*.so*" >/dev/null && return 0
+  # libclang.so, libclang-14.so, libclang-14.so.14: but not libclang-cpp.so, which is another library.
+  { ldconfig -p; ls /usr/lib/llvm-*/lib "${CONDA_PREFIX:-/nonexistent}/lib"; true; } 2>/dev/null |
+    grep -E '(^|[[:space:]])libclang(-[0-9.]+)?\.so' >/dev/null && return 0
   [ -e /Library/Developer/CommandLineTools/usr/lib/libclang.dylib ]
 }
 

@@ -17,6 +17,12 @@ pub struct RowAddress {
     pub audio_cols: usize,
 }
 
+impl RowAddress {
+    fn presence(&self) -> Presence {
+        Presence { video: self.has_video, audio_cols: self.audio_cols }
+    }
+}
+
 /// Masks for rows, in either mode.
 #[derive(Clone, Debug)]
 pub struct MaskSampler {
@@ -28,7 +34,8 @@ pub struct MaskSampler {
 enum Kind {
     None,
     Unbiased(UnbiasedMasks),
-    Reference { generators: Vec<MaskConfig>, grid: MaskGrid, rank: u64, world: u64 },
+    /// `alone` is for rows that lack so much that nothing of the batch's masks is left.
+    Reference { generators: Vec<MaskConfig>, grid: MaskGrid, rank: u64, world: u64, alone: UnbiasedMasks },
 }
 
 impl MaskSampler {
@@ -44,7 +51,8 @@ impl MaskSampler {
                 MaskMode::Reference => {
                     // Made anew for each batch; here only for its checks.
                     ReferenceMasks::new(generators.clone(), grid, 0, 0)?;
-                    Kind::Reference { generators, grid, rank: config.rank as u64, world: config.world as u64 }
+                    let alone = UnbiasedMasks::new(generators.clone(), grid)?;
+                    Kind::Reference { generators, grid, rank: config.rank as u64, world: config.world as u64, alone }
                 }
             }
         };
@@ -56,9 +64,16 @@ impl MaskSampler {
     /// # Errors
     /// `AVJ_MASK` for a row with nothing that could be masked.
     pub fn row(&self, row: RowAddress) -> Result<Vec<SampleMask>> {
-        let Kind::Unbiased(masks) = &self.kind else { return Ok(Vec::new()) };
-        let RowAddress { pass, index, clip, has_video, audio_cols } = row;
-        masks.sample(SampleAddress { seed: self.seed, pass, index, clip }, Presence { video: has_video, audio_cols })
+        match &self.kind {
+            Kind::None => Ok(Vec::new()),
+            Kind::Unbiased(masks) => self.alone(masks, row),
+            Kind::Reference { alone, .. } => alone.maskable(row.presence()).map(|_| Vec::new()),
+        }
+    }
+
+    fn alone(&self, masks: &UnbiasedMasks, row: RowAddress) -> Result<Vec<SampleMask>> {
+        let RowAddress { pass, index, clip, .. } = row;
+        masks.sample(SampleAddress { seed: self.seed, pass, index, clip }, row.presence())
     }
 
     /// The masks of all rows, `[row][generator]`, of batch `number` with rows clip-major.
@@ -75,9 +90,10 @@ impl MaskSampler {
 
     /// The reference's masks of a batch: block sizes from a stream seeded with the batch's number, as there; block places,
     /// which there come from whichever worker was first, from a stream of this batch and rank. Clips of a sample share
-    /// its masks. What a row lacks is taken out of its lists.
+    /// its masks. What a row lacks is taken out of its lists; where that leaves no context or no target, the row has masks
+    /// of its own, as in the other mode.
     fn batch(&self, number: u64, samples: usize, rows: &[RowAddress]) -> Result<Vec<Vec<SampleMask>>> {
-        let Kind::Reference { generators, grid, rank, world } = &self.kind else { return Ok(Vec::new()) };
+        let Kind::Reference { generators, grid, rank, world, alone } = &self.kind else { return Ok(Vec::new()) };
         let places = SampleRng::new(self.seed, 0, number * world + rank, Purpose::Other(PLACES)).next_u32();
         let masks = ReferenceMasks::new(generators.clone(), *grid, u64::from(places), number)?.next_batch(samples);
         let fit = |row: &RowAddress, mask: &SampleMask| {
@@ -97,8 +113,15 @@ impl MaskSampler {
             }
             mask
         };
-        let of_row = |(r, row): (usize, &RowAddress)| masks.iter().map(|of| fit(row, &of[r % samples])).collect();
-        Ok(rows.iter().enumerate().map(of_row).collect())
+        let of_row = |(r, row): (usize, &RowAddress)| {
+            let fitted: Vec<SampleMask> = masks.iter().map(|of| fit(row, &of[r % samples])).collect();
+            if fitted.iter().all(SampleMask::is_usable) {
+                return Ok(fitted);
+            }
+            let own = self.alone(alone, *row)?;
+            Ok(fitted.into_iter().zip(own).map(|(mask, own)| if mask.is_usable() { mask } else { own }).collect())
+        };
+        rows.iter().enumerate().map(of_row).collect()
     }
 }
 

@@ -23,5 +23,13 @@ pub struct SampleMask {
     pub audio_target: Vec<i32>,
 }
 
+impl SampleMask {
+    /// Whether there is something to see and something to predict.
+    pub fn is_usable(&self) -> bool {
+        let any = |video: &[i32], audio: &[i32]| !(video.is_empty() && audio.is_empty());
+        any(&self.video_context, &self.audio_context) && any(&self.video_target, &self.audio_target)
+    }
+}
+
 #[cfg(test)]
 mod tests;

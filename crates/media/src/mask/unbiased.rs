@@ -28,6 +28,9 @@ pub struct Presence {
     pub audio_cols: usize,
 }
 
+/// What can be masked of a sample: the video's tokens [T, H, W], and the audio's grid with the columns that hold sound.
+type Maskable = (Option<[usize; 3]>, Option<(AudioGrid, usize)>);
+
 /// A mask sampler without batch effects. The block geometry is the reference's; sizes are drawn for each sample.
 ///
 /// Every modality that is present keeps at least one context and one target token. Audio columns past the end of the
@@ -58,6 +61,26 @@ impl UnbiasedMasks {
     /// `AVJ_MASK` if the sample has no modality that could be masked, or one that the grid does not have.
     pub fn sample(&self, address: SampleAddress, presence: Presence) -> Result<Vec<SampleMask>> {
         let SampleAddress { seed, pass, index, clip } = address;
+        let (video, audio) = self.maskable(presence)?;
+        let masks = self.generators.iter().enumerate().map(|(i, generator)| {
+            let rng = &mut SampleRng::new(seed, pass, index, Purpose::Mask { generator: i as u8, clip });
+            let mut mask = SampleMask::default();
+            if let Some(dims) = video {
+                (mask.video_context, mask.video_target) = video_mask(generator, dims, rng);
+            }
+            if let Some((audio, cols)) = audio {
+                (mask.audio_context, mask.audio_target) = self.audio_mask(generator, audio, cols, rng);
+            }
+            mask
+        });
+        Ok(masks.collect())
+    }
+
+    /// The sizes that are to be masked: of the video, and of the audio with its columns.
+    ///
+    /// # Errors
+    /// As [`UnbiasedMasks::sample`].
+    pub fn maskable(&self, presence: Presence) -> Result<Maskable> {
         let video = match (presence.video, self.grid.video) {
             (false, _) => None,
             (true, Some(dims)) => Some(dims),
@@ -71,18 +94,7 @@ impl UnbiasedMasks {
         if video.is_none() && audio.is_none() {
             return Err(error("a sample with neither video nor enough audio to mask", "skip this sample"));
         }
-        let masks = self.generators.iter().enumerate().map(|(i, generator)| {
-            let rng = &mut SampleRng::new(seed, pass, index, Purpose::Mask { generator: i as u8, clip });
-            let mut mask = SampleMask::default();
-            if let Some(dims) = video {
-                (mask.video_context, mask.video_target) = video_mask(generator, dims, rng);
-            }
-            if let Some((audio, cols)) = audio {
-                (mask.audio_context, mask.audio_target) = self.audio_mask(generator, audio, cols, rng);
-            }
-            mask
-        });
-        Ok(masks.collect())
+        Ok((video, audio))
     }
 
     fn audio_mask(

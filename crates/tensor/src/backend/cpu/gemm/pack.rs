@@ -76,10 +76,18 @@ unsafe fn convert_run<S: Simd, P: Product>(src: *const u8, dtype: DType, k: usiz
                 i += lanes;
             }
         } else {
-            let dst = dst.cast::<u16>();
             if dtype == DType::BF16 {
-                std::ptr::copy_nonoverlapping(src.cast::<u16>(), dst, k);
-            } else {
+                // Pairs as they are. Runs are short: calls of memcpy would cost more than the copying.
+                for i in (0..k / 2).step_by(lanes) {
+                    let left = k / 2 - i;
+                    <P::E as Float>::V::<S>::load_part(src.cast::<P::E>().add(i), left).store_part(dst.add(i), left);
+                }
+                if k % 2 == 1 {
+                    dst.cast::<u16>().add(k - 1).write(src.cast::<u16>().add(k - 1).read_unaligned());
+                }
+            }
+            let dst = dst.cast::<u16>();
+            if dtype != DType::BF16 {
                 let mut i = 0;
                 while i < k {
                     load_as::<<P::E as Float>::V<S>>(src.add(i * dtype.size()), dtype, k - i)
