@@ -1,6 +1,7 @@
 /** Tensors with gradients, modules and the optimizer. */
 
 export { awaitNative, callNative, native } from "./addon.ts";
+export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
 export {
   defaultDevice,
   describeDevice,

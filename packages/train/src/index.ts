@@ -27,6 +27,7 @@ export { exitStopped, StopFlag } from "./signals.ts";
 export type { StopSignal } from "./signals.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
+export * from "./launch/index.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";
 export type { Models } from "./models.ts";
 export { heldOutClips, toTrainBatch, trainingClips } from "./clip_batches.ts";
