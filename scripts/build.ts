@@ -48,7 +48,10 @@ const [prefix, suffix] =
 install(`${prefix}avjepa${suffix}`, "avjepa.node");
 for (const name of ["ffmpeg", "mpi"]) {
   if (!crateIsLeftOut(`avjepa-${name}`))
-    install(`${prefix}avjepa_${name}${suffix}`, `${prefix}avjepa_${name}${suffix}`);
+    install(
+      `${prefix}avjepa_${name}${suffix}`,
+      `${prefix}avjepa_${name}${suffix}`,
+    );
 }
 writeDeclarations();
 

@@ -3,7 +3,7 @@
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
 import { type ClipBatch, type FileCounts, readIndex } from "@avjepa/data";
 import {
-  type Checkpoint,
+  BackgroundWriter,
   CheckpointStore,
   CollapseWatch,
   Trace,
@@ -13,6 +13,7 @@ import {
   StopFlag,
   Watchdog,
   configHash,
+  copyRun,
   describeFile,
   exitStopped,
   formatPlan,
@@ -32,7 +33,6 @@ import {
   requireFinite,
   restoreRun,
   runRanks,
-  saveRun,
   setRunAside,
   startOfAll,
   stepOfAll,
@@ -43,6 +43,7 @@ import {
   trainingClips,
   weightsOf,
   whereToStart,
+  writeRun,
 } from "@avjepa/train";
 import { join } from "node:path";
 
@@ -94,6 +95,8 @@ await runCommand(command, async (options) => {
     console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
   if (isFirst && (!launch.start || options.dryRun)) warnings.forEach(warn);
   if (launch.start && !options.dryRun) {
+    // Devices that are not there are refused once, not by every process.
+    for (const name of launch.devices) openDevice([name]);
     const self = [process.execPath, import.meta.path, ...process.argv.slice(2)];
     return { exitCode: await runRanks(launch.world, self), silent: true };
   }
@@ -191,7 +194,7 @@ await runCommand(command, async (options) => {
   for (const rank of logs.valuesOf("effective_rank")) collapse.look(rank);
 
   // --- Training ----------------------------------------------------------------------------------------------------
-  let saved: Checkpoint | undefined = start.resume;
+  const writer = new BackgroundWriter(start.resume);
   let savedAt = performance.now();
   let trace: Trace | undefined;
   const first = step;
@@ -210,7 +213,8 @@ await runCommand(command, async (options) => {
       const { features, ...result } = await traced("step", () =>
         trainStep(trainer, clips.map(toTrainBatch), settings),
       );
-      requireFinite(result, step, saved?.path);
+      requireFinite(result, step, writer.saved?.path);
+      writer.check();
       const health = await traced("health", () => measureHealth(features));
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
@@ -219,10 +223,7 @@ await runCommand(command, async (options) => {
       const stepMs = performance.now() - begun;
       const own = {
         rows: sum(clips, (batch) => batch.rows),
-        tokensContext: sum(
-          clips,
-          (b) => b.masks?.context.position.length ?? 0,
-        ),
+        tokensContext: sum(clips, (b) => b.masks?.context.position.length ?? 0),
         tokensTarget: sum(clips, (b) => b.masks?.target.position.length ?? 0),
         memoryBytes: memory(device).bytes,
         minutes: (performance.now() - savedAt) / 60_000,
@@ -266,29 +267,26 @@ await runCommand(command, async (options) => {
       const last = step === plan.lastStep || stopped !== undefined;
       if (last || plan.checkpointDue(step, all.minutes)) {
         const epoch = plan.epochToKeep(step);
-        // The weights are the same on every rank: one writes them.
+        // The weights are the same on every rank: one writes a copy of them, while training goes on.
         if (isFirst)
-          saved = await traced("checkpoint", () =>
-            saveRun(
-              store,
-              trainer,
-              step,
-              cursor,
-              epoch === undefined ? {} : { epoch },
-            ),
-          );
+          await traced("checkpoint", async () => {
+            const copy = await copyRun(trainer, step, cursor);
+            const keep = epoch === undefined ? {} : { epoch };
+            await writer.begin(() => writeRun(store, copy, keep));
+          });
         savedAt = performance.now();
       }
       if (trace && (step === first + profiled.to || last)) {
         const file = join(logging.folder, "trace.json");
         if (isFirst) trace.write(file);
-        logs.say(
-          `trace of ${step - first - profiled.from + 1} steps: ${file}`,
-        );
+        logs.say(`trace of ${step - first - profiled.from + 1} steps: ${file}`);
         trace = undefined;
       }
     }
+    await watchdog.during("the last checkpoint", () => writer.finish());
   } catch (error) {
+    // What is being written is good, and all that will be left.
+    await writer.finish().catch(() => undefined);
     info?.end(step - 1, `failed: ${(error as Error).message.split("\n")[0]}`);
     logs.close();
     throw error;
@@ -302,7 +300,7 @@ await runCommand(command, async (options) => {
     logs.say(
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
-  else logs.say(`${outcome} after step ${step}: ${saved?.path}`);
+  else logs.say(`${outcome} after step ${step}: ${writer.saved?.path}`);
   const lacking = files && summariseFiles(files);
   if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
@@ -316,7 +314,7 @@ await runCommand(command, async (options) => {
       outcome,
       step,
       folder: logging.folder,
-      checkpoint: saved?.path ?? null,
+      checkpoint: writer.saved?.path ?? null,
       clips: seen.clips,
       seconds: (performance.now() - seen.since) / 1000,
       bad_files: files?.bad ?? 0,

@@ -43,7 +43,15 @@ export type {
   TrainBatch,
   Trainer,
 } from "./train_step.ts";
-export { initialiseFrom, restoreRun, saveRun } from "./state.ts";
+export {
+  copyRun,
+  initialiseFrom,
+  restoreRun,
+  saveRun,
+  writeRun,
+} from "./state.ts";
+export type { RunCopy } from "./state.ts";
+export { BackgroundWriter } from "./checkpoint/background.ts";
 export { measureHealth } from "./health.ts";
 export { CollapseWatch, featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";

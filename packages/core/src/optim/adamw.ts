@@ -206,8 +206,7 @@ export class AdamW {
 
   /** Frees gradients and moments; the parameters stay with their modules. */
   dispose(): void {
-    for (const { gradients } of this.#groups ?? [])
-      gradients[Symbol.dispose]();
+    for (const { gradients } of this.#groups ?? []) gradients[Symbol.dispose]();
     for (const { grad, m, v, chunk } of this.#slabs.splice(0)) {
       for (const tensor of [grad, m, v, chunk.data]) tensor[Symbol.dispose]();
     }

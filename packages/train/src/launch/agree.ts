@@ -52,8 +52,7 @@ export async function stepOfAll(
   part: Partial<StepPart>,
 ): Promise<StepPart> {
   const { signal, events = [] } = part;
-  if (ranks.world === 1)
-    return { ...nothing, ...part, signal, events };
+  if (ranks.world === 1) return { ...nothing, ...part, signal, events };
   const [rows = 0, tokensContext = 0, tokensTarget = 0, news = 0] =
     await ranks.sum([
       part.rows ?? 0,

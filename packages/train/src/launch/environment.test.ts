@@ -46,9 +46,7 @@ test("no launch: a plain shell, a batch script, one process, half a set of names
   expect(placeFromEnvironment(srun(0, 1))).toBeNull();
   expect(placeFromEnvironment(mpirun(0, 1))).toBeNull();
   expect(placeFromEnvironment({ RANK: "1" })).toBeNull();
-  expect(
-    placeFromEnvironment({ RANK: "zero", WORLD_SIZE: "2" }),
-  ).toBeNull();
+  expect(placeFromEnvironment({ RANK: "zero", WORLD_SIZE: "2" })).toBeNull();
 });
 
 test("mpirun within a job of SLURM", () => {

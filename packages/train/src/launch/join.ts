@@ -28,7 +28,9 @@ export function requireMpiLibrary(): void {
  * @throws AvjepaError AVJ_MPI where MPI is missing, or sees another number of
  *   processes than the launcher said: it never goes on alone.
  */
-export async function joinProcesses({ place }: LaunchPlan): Promise<Collective> {
+export async function joinProcesses({
+  place,
+}: LaunchPlan): Promise<Collective> {
   if (!place) return single;
   requireMpiLibrary();
   const found = await open();

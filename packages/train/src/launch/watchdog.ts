@@ -77,7 +77,8 @@ export class Watchdog implements Disposable {
   describe(): string {
     const { rank, world, waiting } = this.watched;
     const phases = this.#phases.map(
-      ({ name, since }) => `in ${name} for ${Math.round(secondsSince(since))} s`,
+      ({ name, since }) =>
+        `in ${name} for ${Math.round(secondsSince(since))} s`,
     );
     const call = waiting
       ? [
@@ -111,7 +112,10 @@ function threads(): string[] {
     for (const id of readdirSync("/proc/self/task")) {
       const stat = readFileSync(`/proc/self/task/${id}/stat`, "utf8");
       const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
-      const state = stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3);
+      const state = stat.slice(
+        stat.lastIndexOf(")") + 2,
+        stat.lastIndexOf(")") + 3,
+      );
       const where = readFileSync(`/proc/self/task/${id}/wchan`, "utf8");
       const text = `${name} ${states[state] ?? state}${where && where !== "0" ? ` in ${where}` : ""}`;
       counts.set(text, (counts.get(text) ?? 0) + 1);
@@ -119,7 +123,9 @@ function threads(): string[] {
   } catch {
     return [];
   }
-  const listed = [...counts].map(([text, n]) => (n > 1 ? `${n} × ${text}` : text));
+  const listed = [...counts].map(([text, n]) =>
+    n > 1 ? `${n} × ${text}` : text,
+  );
   return [`threads: ${listed.join("; ")}`];
 }
 
