@@ -16,6 +16,7 @@ import {
   copyRun,
   describeFile,
   exitStopped,
+  filesOfAll,
   formatPlan,
   heldOutLoss,
   initialiseFrom,
@@ -301,13 +302,15 @@ await runCommand(command, async (options) => {
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
   else logs.say(`${outcome} after step ${step}: ${writer.saved?.path}`);
-  const lacking = files && summariseFiles(files);
+  const counts = await filesOfAll(ranks, files);
+  const lacking = summariseFiles(counts);
   if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
   run?.release();
   await ranks.close();
+  // Rank 0 speaks for the run, last: launchers kill the others when one reports anything but success.
+  if (isFirst && ranks.world > 1) await Bun.sleep(300);
   return {
-    // Rank 0 speaks for the run: launchers end the others when one reports anything but success.
     exitCode: finished || !isFirst ? 0 : exitStopped,
     silent: !isFirst,
     result: {
@@ -317,7 +320,7 @@ await runCommand(command, async (options) => {
       checkpoint: writer.saved?.path ?? null,
       clips: seen.clips,
       seconds: (performance.now() - seen.since) / 1000,
-      bad_files: files?.bad ?? 0,
+      bad_files: counts.bad,
     },
   };
 

@@ -14,12 +14,7 @@ import {
   stepsOf,
   until,
 } from "../pretrain/support.ts";
-import {
-  environment,
-  mpirun,
-  processesWith,
-  withoutMpi,
-} from "./support.ts";
+import { environment, mpirun, processesWith, withoutMpi } from "./support.ts";
 
 let clips: Clips;
 beforeAll(() => {

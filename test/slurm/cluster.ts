@@ -63,9 +63,20 @@ export class Cluster implements AsyncDisposable {
     const { folder } = this;
     chmodSync(folder, 0o755);
     const munge = join(folder, "munge");
-    for (const name of ["ctld", "log", "munge", "spool.n0", "spool.n1", "tmp.n0", "tmp.n1"])
+    for (const name of [
+      "ctld",
+      "log",
+      "munge",
+      "spool.n0",
+      "spool.n1",
+      "tmp.n0",
+      "tmp.n1",
+    ])
       mkdirSync(join(folder, name));
-    writeFileSync(join(munge, "key"), crypto.getRandomValues(new Uint8Array(128)));
+    writeFileSync(
+      join(munge, "key"),
+      crypto.getRandomValues(new Uint8Array(128)),
+    );
     this.#run("chown", "-R", "munge:munge", munge);
     this.#run("chmod", "755", munge);
     this.#run("chmod", "400", join(munge, "key"));
@@ -86,16 +97,29 @@ export class Cluster implements AsyncDisposable {
     writeFileSync(join(folder, "cgroup.conf"), "");
     const configuration = ["-f", join(folder, "slurm.conf")];
     this.#run(sbin("slurmctld"), ...configuration);
-    for (const node of ["n0", "n1"]) this.#run(sbin("slurmd"), "-N", node, ...configuration);
+    for (const node of ["n0", "n1"])
+      this.#run(sbin("slurmd"), "-N", node, ...configuration);
     await this.wait("the nodes to be idle", () => {
-      const { out } = this.command("sinfo", "-h", "-N", "-o", "%N %t", "-p", "gpu");
-      return out.split("\n").filter((line) => line.endsWith(" idle")).length === 2;
+      const { out } = this.command(
+        "sinfo",
+        "-h",
+        "-N",
+        "-o",
+        "%N %t",
+        "-p",
+        "gpu",
+      );
+      return (
+        out.split("\n").filter((line) => line.endsWith(" idle")).length === 2
+      );
     });
   }
 
   /** Runs a command with the cluster's environment. */
   command(...words: string[]): { out: string; err: string; exitCode: number } {
-    const { stdout, stderr, exitCode } = Bun.spawnSync(words, { env: this.env });
+    const { stdout, stderr, exitCode } = Bun.spawnSync(words, {
+      env: this.env,
+    });
     return { out: String(stdout).trim(), err: String(stderr).trim(), exitCode };
   }
 
@@ -107,20 +131,29 @@ export class Cluster implements AsyncDisposable {
   /** Waits until `condition` holds; two minutes at most. */
   async wait(what: string, condition: () => boolean): Promise<void> {
     for (const end = Date.now() + 120_000; !condition(); await Bun.sleep(100))
-      if (Date.now() > end) throw new Error(`waited two minutes for ${what}\n${this.logs()}`);
+      if (Date.now() > end)
+        throw new Error(`waited two minutes for ${what}\n${this.logs()}`);
   }
 
   /** The end of the daemons' logs and the queue, for a test that fails. */
   logs(): string {
     const log = join(this.folder, "log/slurmctld.log");
     const text = existsSync(log) ? readFileSync(log, "utf8") : "";
-    return [this.command("squeue", "-a").out, ...text.split("\n").slice(-15)].join("\n");
+    return [
+      this.command("squeue", "-a").out,
+      ...text.split("\n").slice(-15),
+    ].join("\n");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.command("scancel", "--state=RUNNING,PENDING", "--user=root");
     this.command("scontrol", "shutdown");
-    const files = ["slurmctld.pid", "slurmd.n0.pid", "slurmd.n1.pid", "munge/pid"];
+    const files = [
+      "slurmctld.pid",
+      "slurmd.n0.pid",
+      "slurmd.n1.pid",
+      "munge/pid",
+    ];
     for (const file of files.map((name) => join(this.folder, name))) {
       // A daemon removes its file when it ends; munged has to be told.
       for (let i = 0; i < 100 && existsSync(file); i++) {

@@ -132,25 +132,52 @@ describe.skipIf(reason !== null)("SLURM", () => {
   test("a run on two nodes completes", async () => {
     whole = submit("whole", 30, "--nodes", "2", "--tasks-per-node", "1");
     await finished(whole);
-    for (const name of ["job.sh", "job.json", "submitted.yaml", "config.yaml", "slurm.log"])
+    for (const name of [
+      "job.sh",
+      "job.json",
+      "submitted.yaml",
+      "config.yaml",
+      "slurm.log",
+    ])
       expect(readdirSync(whole)).toContain(name);
     expect(existsSync(join(whole, "code/scripts/pretrain.ts"))).toBe(true);
-    expect(readdirSync(join(whole, "ranks")).sort()).toEqual(["0.log", "1.log"]);
+    expect(readdirSync(join(whole, "ranks")).sort()).toEqual([
+      "0.log",
+      "1.log",
+    ]);
     const words = readEvents(whole).map(({ event }) => event);
     expect(words).toEqual(["submitted", "started", "ended"]);
-    const { git } = JSON.parse(readFileSync(join(whole, "job.json"), "utf8")) as {
+    const { git } = JSON.parse(
+      readFileSync(join(whole, "job.json"), "utf8"),
+    ) as {
       git: string | null;
     };
     expect(git === null || /^[0-9a-f]{40}/.test(git)).toBe(true);
     expect(slurm("logs", whole).out).toContain("finished after step 30");
-    await cluster.wait("the job to be over", () => statusOf(whole).state === "COMPLETED");
+    await cluster.wait(
+      "the job to be over",
+      () => statusOf(whole).state === "COMPLETED",
+    );
   }, 150_000);
 
   test("a preempted one resumes by itself and ends with the same weights", async () => {
-    const run = submit("preempted", 30, "--nodes", "2", "--tasks-per-node", "1");
+    const run = submit(
+      "preempted",
+      30,
+      "--nodes",
+      "2",
+      "--tasks-per-node",
+      "1",
+    );
     await cluster.wait("some steps", () => steps(run) >= 2);
     const high = cluster.command(
-      ...["sbatch", "--parsable", "--partition=high", "--nodes=2", "--exclusive"],
+      ...[
+        "sbatch",
+        "--parsable",
+        "--partition=high",
+        "--nodes=2",
+        "--exclusive",
+      ],
       ...["--output=/dev/null", "--wrap=sleep 1"],
     );
     expect(high.exitCode, high.err).toBe(0);
@@ -158,7 +185,9 @@ describe.skipIf(reason !== null)("SLURM", () => {
     const [first] = ends(run);
     expect(first?.code, logs(run)).toBe(75);
     expect(ends(run)).toHaveLength(2);
-    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(bytesOf(join(whole, `${tag}-s30`)));
+    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(
+      bytesOf(join(whole, `${tag}-s30`)),
+    );
   }, 150_000);
 
   test("one whose rank is killed is tried again, and loses nothing of the last checkpoint", async () => {
@@ -171,13 +200,30 @@ describe.skipIf(reason !== null)("SLURM", () => {
     await finished(run);
     const [first] = ends(run);
     expect(first?.text).toContain("crashed");
-    expect(readFileSync(join(run, "ranks/0.log"), "utf8")).toContain("continuing after step");
-    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(bytesOf(join(whole, `${tag}-s30`)));
+    expect(readFileSync(join(run, "ranks/0.log"), "utf8")).toContain(
+      "continuing after step",
+    );
+    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(
+      bytesOf(join(whole, `${tag}-s30`)),
+    );
   }, 150_000);
 
   test("at its time limit a run saves and queues itself again; cancelled, it ends; resumed, it goes on", async () => {
-    const run = submit("limit", 4000, "--time", "1", "--nodes", "1", "--tasks-per-node", "1");
-    await cluster.wait("the second start", () => readEvents(run).filter(({ event }) => event === "started").length === 2);
+    const run = submit(
+      "limit",
+      4000,
+      "--time",
+      "1",
+      "--nodes",
+      "1",
+      "--tasks-per-node",
+      "1",
+    );
+    await cluster.wait(
+      "the second start",
+      () =>
+        readEvents(run).filter(({ event }) => event === "started").length === 2,
+    );
     const [first] = ends(run);
     expect(first?.code, logs(run)).toBe(75);
     const reached = first?.step as number;
@@ -186,7 +232,10 @@ describe.skipIf(reason !== null)("SLURM", () => {
     expect(slurm("cancel", run).exitCode).toBe(0);
     await cluster.wait("the end", () => ends(run).length === 2);
     expect(ends(run)[1]?.text).toContain("cancelled after step");
-    await cluster.wait("the job to be over", () => !["RUNNING", "COMPLETING"].includes(statusOf(run).state));
+    await cluster.wait(
+      "the job to be over",
+      () => !["RUNNING", "COMPLETING"].includes(statusOf(run).state),
+    );
     const saved = steps(run);
     expect(existsSync(join(run, `${tag}-s${saved}`))).toBe(true);
     expect(slurm("resume", run).exitCode).toBe(0);
@@ -204,7 +253,9 @@ describe.skipIf(reason !== null)("SLURM", () => {
       ...[...sets(2), "--array-limit", "2", "--json"],
     );
     expect(exitCode, err).toBe(0);
-    const { jobs } = JSON.parse(out) as { jobs: { job: string; run: string }[] };
+    const { jobs } = JSON.parse(out) as {
+      jobs: { job: string; run: string }[];
+    };
     expect(jobs.map(({ job }) => job.split("_")[1])).toEqual(["0", "1"]);
     for (const { run } of jobs) await finished(run);
   }, 150_000);

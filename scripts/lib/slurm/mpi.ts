@@ -14,8 +14,11 @@ export function mpiPlugin(): string {
   const { out } = slurm("mpirun", "--version");
   const wanted = /open ?mpi|open-?rte/i.test(out) ? "pmix" : "pmi2";
   const listed = slurm("srun", "--mpi=list");
-  if (new RegExp(`\b${wanted}\b`).test(`${listed.out}
-${listed.err}`)) return wanted;
+  if (
+    new RegExp(`\b${wanted}\b`).test(`${listed.out}
+${listed.err}`)
+  )
+    return wanted;
   throw new AvjepaError(
     "AVJ_SLURM",
     `the MPI on this machine needs srun --mpi=${wanted}, which this SLURM does not have`,

@@ -33,6 +33,10 @@ const warning = (minutes: number): number =>
 export const quote = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
+/** A path as sbatch reads it back from a directive. */
+const quoted = (path: string): string =>
+  /[\s'#]/.test(path) ? `"${path}"` : path;
+
 /** The script: `bun run slurm --dry-run` prints it. */
 export function batchScript(job: Job): string {
   const { request: r, array } = job;
@@ -57,8 +61,8 @@ export function batchScript(job: Job): string {
     `--signal=USR2@${warning(r.time)}`,
     "--requeue",
     "--open-mode=append",
-    `--chdir=${job.directory}`,
-    `--output=${run}/slurm.log`,
+    `--chdir=${quoted(job.directory)}`,
+    `--output=${quoted(`${run}/slurm.log`)}`,
   ];
   const id = array
     ? "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
@@ -71,20 +75,14 @@ ${directives.map((line) => `#SBATCH ${line}\n`).join("")}
 run=\${AVJEPA_RUN:-${folder}}
 bun=${quote(job.bun)}
 export AVJEPA_THREADS=\${SLURM_CPUS_PER_TASK:-1}
-# The signals are the processes': this shell waits for them.
+# The signals are for the processes: this shell waits for them to end.
 trap : USR2 TERM
 
 "$bun" "$run/code/scripts/slurm.ts" started "$run"
 srun --kill-on-bad-exit=1 --unbuffered --cpus-per-task="\${SLURM_CPUS_PER_TASK:-1}"${job.mpi ? ` --mpi=${job.mpi}` : ""} \\
   --open-mode=append --output="$run/ranks/%t.log" \\
-  "$bun" "$run/code/scripts/${job.command}.ts" "$run/submitted.yaml" --folder "$run"${options} &
-srun=$!
-# A signal ends wait, not srun.
-while true; do
-  wait "$srun"
-  code=$?
-  kill -0 "$srun" 2>/dev/null || break
-done
+  "$bun" "$run/code/scripts/${job.command}.ts" "$run/submitted.yaml" --folder "$run"${options}
+code=$?
 "$bun" "$run/code/scripts/slurm.ts" ended "$run" "$code"
 `;
 }

@@ -28,8 +28,9 @@ const ranks = await joinProcesses(launch);
 const trainer = makeTrainer(resolved, openDevice(launch.devices), ranks);
 // Ranks that begin apart: the broadcast has to bring them together.
 if (ranks.rank > 0)
-  for (const weights of Object.values(weightsOf(trainer.models)))
-    weights.copyFrom(weights.affine(0.5, ranks.rank));
+  for (const model of Object.values(trainer.models))
+    for (const [, weights] of model.namedParameters())
+      weights.copyFrom(weights.affine(0.5, ranks.rank));
 ranks.broadcast(Object.values(weightsOf(trainer.models)));
 
 await using loader = trainingClips(resolved, ranks, { pass: 0, position: 0 });

@@ -1,6 +1,6 @@
 /** What the processes of a run decide together, so that all do the same. */
 
-import type { FileEvent } from "@avjepa/data";
+import type { FileCounts, FileEvent } from "@avjepa/data";
 
 import { openCheckpoint } from "../checkpoint/store.ts";
 import type { Collective } from "../collective.ts";
@@ -91,3 +91,22 @@ const nothing: StepPart = {
   signal: undefined,
   events: [],
 };
+
+/** Files of all processes: each counts those that it has seen. */
+export async function filesOfAll(
+  ranks: Collective,
+  own: FileCounts | undefined,
+): Promise<FileCounts> {
+  const names = [
+    "tried",
+    "bad",
+    "missingAudio",
+    "silent",
+    "missingVideo",
+    "short",
+  ] as const;
+  const sums = await ranks.sum(names.map((name) => own?.[name] ?? 0));
+  return Object.fromEntries(
+    names.map((name, i) => [name, sums[i] ?? 0]),
+  ) as unknown as FileCounts;
+}

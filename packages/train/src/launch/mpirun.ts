@@ -52,13 +52,14 @@ export async function runRanks(
   for (const signal of signals) process.on(signal, stop);
   try {
     await Promise.all([
-      output.pass(child.stdout, process.stdout),
-      output.pass(child.stderr, process.stderr),
+      output.pass(child.stdout, (text) => Bun.write(Bun.stdout, text)),
+      output.pass(child.stderr, (text) => Bun.write(Bun.stderr, text)),
     ]);
     const code = await child.exited;
     if (code === 0 || code === 75) return code;
     if (interrupts > 1) return 130;
-    process.stderr.write(`${explain(output, child.signalCode ?? code)}\n`);
+    const text = explain(output, child.signalCode ?? code);
+    await Bun.write(Bun.stderr, `${text}\n`);
     return 1;
   } finally {
     for (const signal of signals) process.off(signal, stop);

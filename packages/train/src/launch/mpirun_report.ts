@@ -36,6 +36,7 @@ const names: Record<number, string> = {
   8: "SIGFPE",
   9: "SIGKILL",
   11: "SIGSEGV",
+  12: "SIGUSR2",
   15: "SIGTERM",
 };
 

@@ -1,5 +1,8 @@
 /** What ranks print, told apart by the tags that mpirun puts before their lines. */
 
+/** Where text goes; resolves when it is there. */
+export type Sink = (text: string) => Promise<unknown>;
+
 /** Lines kept of each rank. */
 const kept = 30;
 
@@ -16,10 +19,7 @@ export class TaggedOutput {
   }
 
   /** Reads a stream to its end. */
-  async pass(
-    from: ReadableStream<Uint8Array>,
-    to: { write(text: string): unknown },
-  ): Promise<void> {
+  async pass(from: ReadableStream<Uint8Array>, to: Sink): Promise<void> {
     const decoder = new TextDecoder();
     let rest = "";
     for await (const piece of from) {
@@ -27,9 +27,9 @@ export class TaggedOutput {
         "\n",
       );
       rest = lines.pop() ?? "";
-      for (const line of lines) this.#take(line, to);
+      await to(lines.map((line) => this.#take(line)).join(""));
     }
-    if (rest) this.#take(rest, to);
+    if (rest) await to(this.#take(rest));
   }
 
   /** The last lines that a rank printed. */
@@ -37,19 +37,21 @@ export class TaggedOutput {
     return this.#lines.get(rank) ?? [];
   }
 
-  #take(line: string, to: { write(text: string): unknown }): void {
+  /** Keeps a line, and returns what of it is for the terminal. */
+  #take(line: string): string {
     const rank = this.#tag.exec(line)?.[1];
     if (rank === undefined) {
       if (line.trim()) this.untagged.push(line);
-      return;
+      return "";
     }
     const text = line.replace(this.#tag, "");
-    if (rank === "0" || speaksForAll(text)) to.write(`${text}\n`);
-    if (!text.trim()) return;
-    const lines = this.#lines.get(Number(rank)) ?? [];
-    lines.push(text);
-    if (lines.length > kept) lines.shift();
-    this.#lines.set(Number(rank), lines);
+    if (text.trim()) {
+      const lines = this.#lines.get(Number(rank)) ?? [];
+      lines.push(text);
+      if (lines.length > kept) lines.shift();
+      this.#lines.set(Number(rank), lines);
+    }
+    return rank === "0" || speaksForAll(text) ? `${text}\n` : "";
   }
 }
 
