@@ -13,12 +13,8 @@ import { slurm } from "./run_slurm.ts";
 export function mpiPlugin(): string {
   const { out } = slurm("mpirun", "--version");
   const wanted = /open ?mpi|open-?rte/i.test(out) ? "pmix" : "pmi2";
-  const listed = slurm("srun", "--mpi=list");
-  if (
-    new RegExp(`\b${wanted}\b`).test(`${listed.out}
-${listed.err}`)
-  )
-    return wanted;
+  const { out: stdout, err: stderr } = slurm("srun", "--mpi=list");
+  if (`${stdout}\n${stderr}`.split(/\s+/).includes(wanted)) return wanted;
   throw new AvjepaError(
     "AVJ_SLURM",
     `the MPI on this machine needs srun --mpi=${wanted}, which this SLURM does not have`,
