@@ -107,11 +107,12 @@ export function reduceSeconds(
 ): number {
   const m = Math.min(gpus, local);
   const nodes = Math.ceil(gpus / local);
-  // Reduce-scatter and all-gather within a node, a ring between nodes on each GPU's part.
+  // Reduce-scatter and all-gather within a node; between nodes, trees on each GPU's part.
   const own = (2 * (m - 1) * bytes) / (m * inside) + 2 * (m - 1) * latency;
   if (nodes === 1) return own;
   const others =
-    (2 * (nodes - 1) * bytes) / (nodes * between) + 2 * (nodes - 1) * latency;
+    (2 * (nodes - 1) * bytes) / (nodes * between) +
+    2 * Math.log2(nodes) * latency;
   return own + others;
 }
 

@@ -203,7 +203,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
 GresTypes=gpu
-KillWait=20
+KillWait=5
 MinJobAge=600
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE

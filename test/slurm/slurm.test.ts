@@ -29,7 +29,7 @@ const sets = (steps: number): string[] => [
   ...small(clips.path("clips.csv")),
   ...stepsOf(1, steps),
   ...["--set", "data.num_workers=1"],
-  ...["--set", "meta.checkpoint_every_steps=5"],
+  ...["--set", "meta.checkpoint_every_steps=4"],
   ...["--set", "logging.every_steps=1"],
 ];
 
@@ -93,6 +93,10 @@ async function finished(run: string): Promise<void> {
 }
 
 describe.skipIf(reason !== null)("SLURM", () => {
+  /** Steps of the runs that are compared. */
+  const last = 12;
+  const twoNodes = ["--nodes", "2", "--tasks-per-node", "1"];
+  const oneTask = ["--nodes", "1", "--tasks-per-node", "1"];
   let whole: string;
 
   test("--dry-run prints the script and submits nothing", () => {
@@ -130,7 +134,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
   }, 60_000);
 
   test("a run on two nodes completes", async () => {
-    whole = submit("whole", 30, "--nodes", "2", "--tasks-per-node", "1");
+    whole = submit("whole", last, ...twoNodes);
     await finished(whole);
     for (const name of [
       "job.sh",
@@ -153,7 +157,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
       git: string | null;
     };
     expect(git === null || /^[0-9a-f]{40}/.test(git)).toBe(true);
-    expect(slurm("logs", whole).out).toContain("finished after step 30");
+    expect(slurm("logs", whole).out).toContain("finished after step 12");
     await cluster.wait(
       "the job to be over",
       () => statusOf(whole).state === "COMPLETED",
@@ -161,14 +165,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
   }, 150_000);
 
   test("a preempted one resumes by itself and ends with the same weights", async () => {
-    const run = submit(
-      "preempted",
-      30,
-      "--nodes",
-      "2",
-      "--tasks-per-node",
-      "1",
-    );
+    const run = submit("preempted", last, ...twoNodes);
     await cluster.wait("some steps", () => steps(run) >= 2);
     const high = cluster.command(
       ...[
@@ -185,14 +182,18 @@ describe.skipIf(reason !== null)("SLURM", () => {
     const [first] = ends(run);
     expect(first?.code, logs(run)).toBe(75);
     expect(ends(run)).toHaveLength(2);
-    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(
-      bytesOf(join(whole, `${tag}-s30`)),
+    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
+      bytesOf(join(whole, `${tag}-s${last}`)),
     );
   }, 150_000);
 
   test("one whose rank is killed is tried again, and loses nothing of the last checkpoint", async () => {
-    const run = submit("killed", 30, "--nodes", "1", "--tasks-per-node", "2");
-    await cluster.wait("a checkpoint", () => steps(run) >= 6);
+    const run = submit(
+      "killed",
+      last,
+      ...["--nodes", "1", "--tasks-per-node", "2"],
+    );
+    await cluster.wait("a checkpoint", () => steps(run) >= 5);
     const rank = processesWith(`${run}/submitted.yaml`).find((pid) =>
       readFileSync(`/proc/${pid}/environ`, "utf8").includes("SLURM_PROCID=1\0"),
     );
@@ -203,8 +204,8 @@ describe.skipIf(reason !== null)("SLURM", () => {
     expect(readFileSync(join(run, "ranks/0.log"), "utf8")).toContain(
       "continuing after step",
     );
-    expect(bytesOf(join(run, `${tag}-s30`))).toEqual(
-      bytesOf(join(whole, `${tag}-s30`)),
+    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
+      bytesOf(join(whole, `${tag}-s${last}`)),
     );
   }, 150_000);
 

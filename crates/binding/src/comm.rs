@@ -184,8 +184,7 @@ pub fn backward(a: &mut Args) -> Result<Reply> {
         })
         .collect();
     // Tickets in the order of the groups, whichever is ready first.
-    let mut tickets: Vec<_> =
-        gradients.iter().map(|_| Some(communicator.ticket("all-reduce of gradients"))).collect();
+    let mut tickets: Vec<_> = gradients.iter().map(|_| Some(communicator.ticket("all-reduce of gradients"))).collect();
     let mut sent: Vec<Option<Receiver<Bytes>>> = gradients.iter().map(|_| None).collect();
     let one = Tensor::full(root.tensor.device(), &root.tensor.shape, root.tensor.dtype, 1.0);
     backward_in_groups(&[(root, one)], &groups, &mut |group| {

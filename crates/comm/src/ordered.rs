@@ -143,8 +143,7 @@ impl<T: Transport> Collective for Ordered<T> {
         let (n, world) = (part.len(), self.world());
         let step = (SEGMENT / size_of::<f32>() / world).max(1);
         for (k, out) in part.chunks_mut(step).enumerate() {
-            let pieces: Vec<f32> =
-                (0..world).flat_map(|r| &values[r * n + k * step..][..out.len()]).copied().collect();
+            let pieces: Vec<f32> = (0..world).flat_map(|r| &values[r * n + k * step..][..out.len()]).copied().collect();
             self.exchange(&pieces, out.len()).map_err(self.error(call))?;
             combine::<f32>(&mut self.receive, size_of_val(out), op);
             f32::read(&self.receive, out);

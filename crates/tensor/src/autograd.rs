@@ -270,11 +270,7 @@ pub fn backward(roots: &[(Var, Tensor)]) -> Result<()> {
 
 /// [`backward`], which calls `report` with a group's number, once each, when all that this pass adds to the gradients of the group's
 /// variables has been enqueued.
-pub fn backward_in_groups(
-    roots: &[(Var, Tensor)],
-    groups: &[&[Var]],
-    report: &mut dyn FnMut(usize),
-) -> Result<()> {
+pub fn backward_in_groups(roots: &[(Var, Tensor)], groups: &[&[Var]], report: &mut dyn FnMut(usize)) -> Result<()> {
     for (root, gradient) in roots {
         op::same_device("backward", [&root.tensor, gradient])?;
         if gradient.shape != root.tensor.shape || gradient.dtype != root.tensor.dtype {
@@ -298,10 +294,7 @@ pub fn backward_in_groups(
     }
     let vars: Vec<Var> = roots.iter().map(|(root, _)| root.clone()).collect();
     let mut groups = (!groups.is_empty()).then(|| Groups::new(&vars, groups, report));
-    walk(
-        roots.iter().map(|(root, gradient)| (root.clone(), Grad::shared(gradient.clone()))).collect(),
-        groups.as_mut(),
-    )
+    walk(roots.iter().map(|(root, gradient)| (root.clone(), Grad::shared(gradient.clone()))).collect(), groups.as_mut())
 }
 
 /// [`backward`], its arguments checked.
