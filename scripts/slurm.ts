@@ -165,7 +165,6 @@ async function submit(kind: string, argv: string[]): Promise<void> {
     command,
     async (options) => {
       const { dryRun, batchLaunch } = options;
-      if (!dryRun) requireSlurm();
       if (batchLaunch && options.config)
         throw new AvjepaError(
           "AVJ_USAGE",
@@ -174,6 +173,7 @@ async function submit(kind: string, argv: string[]): Promise<void> {
             hint: "the list names the configurations",
           },
         );
+      if (!dryRun) requireSlurm();
       const paths = batchLaunch
         ? readList(batchLaunch)
         : [
