@@ -16,6 +16,7 @@ export { freeze } from "./clone.ts";
 export { Blank } from "./init.ts";
 export { type EncoderInput, imagenetMean, imagenetStd } from "./input.ts";
 export {
+  countModality,
   countTargets,
   jepaLoss,
   type JepaLossOptions,
