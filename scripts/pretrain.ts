@@ -39,7 +39,7 @@ import {
 } from "@avjepa/train";
 import { join } from "node:path";
 
-import { makeCommand, runCommand } from "./lib/cli.ts";
+import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -80,14 +80,12 @@ await runCommand(command, async (options) => {
     allowUnset: options.dryRun,
   });
   const device = openDevice(options.devices, options.ranks);
-  const warn = (text: string) =>
-    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
   warnings.forEach(warn);
   const about = { device: `${device} (${describeDevice(device)})` };
   if (options.dryRun) {
-    const samples = countSamples(config.data.datasets, warn);
+    const samples = countSamples(config.data.datasets);
     const plan = planRun(config, 1, { ...about, ...samples });
-    for (const line of formatPlan(plan)) console.error(line);
+    formatPlan(plan).forEach(printer(options.json));
     return { result: plan };
   }
   refuseUnbuilt(config, path);
@@ -118,7 +116,7 @@ await runCommand(command, async (options) => {
     notes.push(`continuing after step ${step} of ${start.resume.path}`);
     notes.push(...restored.notes);
   } else {
-    const aside = setRunAside(run.path, logging.write_tag);
+    const aside = setRunAside(run.path);
     if (aside) notes.push(`the run that was here is in ${aside} now`);
     if (start.initFrom) {
       await initialiseFrom(trainer, start.initFrom);
@@ -252,6 +250,7 @@ await runCommand(command, async (options) => {
   }
 
   // --- The end -----------------------------------------------------------------------------------------------------
+  logs.endProgress();
   const finished = step >= plan.lastStep;
   const outcome = finished ? "finished" : `stopped by ${stop.signal}`;
   info.end(step, outcome);
@@ -300,10 +299,7 @@ await runCommand(command, async (options) => {
 });
 
 /** For a plan, which may be made before the data is there. */
-function countSamples(
-  indexes: readonly string[],
-  warn: (text: string) => void,
-): { samples?: number } {
+function countSamples(indexes: readonly string[]): { samples?: number } {
   if (indexes.some((index) => index.includes("${"))) return {};
   try {
     return { samples: readIndex(...indexes).paths.length };
