@@ -113,10 +113,13 @@ await runCommand(command, async (options) => {
     const { allowChange } = options;
     const restored = await restoreRun(trainer, start.resume, { allowChange });
     ({ step, cursor } = restored);
+    store.goBackTo(start.resume);
     notes.push(`continuing after step ${step} of ${start.resume.path}`);
     notes.push(...restored.notes);
   } else {
-    const aside = setRunAside(run.path);
+    // A run without a checkpoint begins again, its logs cut back to nothing.
+    const aside =
+      options.resume === "never" ? setRunAside(run.path) : undefined;
     if (aside) notes.push(`the run that was here is in ${aside} now`);
     if (start.initFrom) {
       await initialiseFrom(trainer, start.initFrom);
