@@ -1,7 +1,12 @@
 /** Trains a model: bun run pretrain CONFIG */
 
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
-import { type ClipBatch, type FileCounts, readIndex } from "@avjepa/data";
+import {
+  type ClipBatch,
+  type FileCounts,
+  mediaVersions,
+  readIndex,
+} from "@avjepa/data";
 import {
   type Checkpoint,
   CheckpointStore,
@@ -147,6 +152,7 @@ await runCommand(command, async (options) => {
     world: 1,
     config_hash: configHash(config),
     from_step: step,
+    versions: { ffmpeg: mediaVersions() ?? "none" },
   });
   const [headline = ""] = formatPlan(planRun(config, 1, { ...about, samples }));
   if (start.resume) logs.say(headline);
@@ -247,7 +253,7 @@ await runCommand(command, async (options) => {
       }
     }
   } catch (error) {
-    info.end(step - 1, `failed: ${(error as Error).message.split("\n")[0]}`);
+    info.fail(step - 1, error);
     logs.close();
     throw error;
   }
