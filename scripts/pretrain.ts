@@ -19,6 +19,7 @@ import {
   configHash,
   describeFile,
   exitStopped,
+  formatBytes,
   formatPlan,
   heldOutLoss,
   initialiseFrom,
@@ -45,6 +46,7 @@ import {
 import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
+import { freeBytes } from "./lib/doctor/machine.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -90,6 +92,7 @@ await runCommand(command, async (options) => {
   if (options.dryRun) {
     const samples = countSamples(config.data.datasets);
     const plan = planRun(config, 1, { ...about, ...samples });
+    warnOfMemory(plan.memory.total);
     formatPlan(plan).forEach(printer(options.json));
     return { result: plan };
   }
@@ -97,6 +100,9 @@ await runCommand(command, async (options) => {
   const { data, logging, meta, optimization } = config;
   const samples = readIndex(...data.datasets).paths.length;
   if (data.held_out.length > 0) readIndex(...data.held_out);
+  const planned = planRun(config, 1, { ...about, samples });
+  warnOfMemory(planned.memory.total);
+  const [headline = ""] = formatPlan(planned);
   const plan = planSteps(config, samples, options.steps);
 
   // --- The folder, and what is in it -------------------------------------------------------------------------------
@@ -122,14 +128,14 @@ await runCommand(command, async (options) => {
     notes.push(`continuing after step ${step} of ${start.resume.path}`);
     notes.push(...restored.notes);
   } else {
-    // A run without a checkpoint begins again, its logs cut back to nothing.
-    const aside =
-      options.resume === "never" ? setRunAside(run.path) : undefined;
-    if (aside) notes.push(`the run that was here is in ${aside} now`);
     if (start.initFrom) {
       await initialiseFrom(trainer, start.initFrom);
       notes.push(`weights of ${start.initFrom.path}`);
     }
+    // A run without a checkpoint begins again, its logs cut back to nothing.
+    const aside =
+      options.resume === "never" ? setRunAside(run.path) : undefined;
+    if (aside) notes.push(`the run that was here is in ${aside} now`);
   }
 
   // --- Logs --------------------------------------------------------------------------------------------------------
@@ -154,7 +160,6 @@ await runCommand(command, async (options) => {
     from_step: step,
     versions: { ffmpeg: mediaVersions() ?? "none" },
   });
-  const [headline = ""] = formatPlan(planRun(config, 1, { ...about, samples }));
   if (start.resume) logs.say(headline);
   else logs.note(headline);
   if (run.takenOver)
@@ -317,6 +322,15 @@ function countSamples(indexes: readonly string[]): { samples?: number } {
     warn(error.message);
     return {};
   }
+}
+
+/** Before the system ends the process for it. */
+function warnOfMemory(needed: number): void {
+  const free = freeBytes();
+  if (needed <= free) return;
+  warn(
+    `training takes about ${formatBytes(needed)} of memory, but ${formatBytes(free)} are free: lower data.batch_size and raise optimization.grad_accum, or set optimization.activation_checkpointing: block`,
+  );
 }
 
 function sum<T>(items: readonly T[], value: (item: T) => number): number {
