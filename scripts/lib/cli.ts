@@ -151,6 +151,8 @@ export interface Outcome {
   exitCode?: number;
   /** What `--json` prints. */
   result?: unknown;
+  /** Leaves the last line to another process of the run. */
+  silent?: boolean;
 }
 
 /**
@@ -171,7 +173,8 @@ export async function runCommand<T extends object = object>(
     json = options.json === true;
     const outcome = (await action(options)) ?? {};
     exitCode = outcome.exitCode ?? 0;
-    if (json) await printLine(JSON.stringify(outcome.result ?? {}));
+    if (json && !outcome.silent)
+      await printLine(JSON.stringify(outcome.result ?? {}));
   } catch (error) {
     exitCode = exitCodeOf(error);
     if (!(error instanceof CommanderError)) {

@@ -1,6 +1,7 @@
 /** Tensors with gradients, modules and the optimizer. */
 
 export { awaitNative, callNative, native } from "./addon.ts";
+export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
 export {
   defaultDevice,
   describeDevice,
@@ -20,7 +21,12 @@ export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";
 export * as nn from "./nn/index.ts";
 export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
-export { loadSafetensors, saveSafetensors } from "./safetensors.ts";
+export {
+  type HostTensor,
+  loadSafetensors,
+  readTensors,
+  saveSafetensors,
+} from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
 export {
   concat,

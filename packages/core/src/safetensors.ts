@@ -34,21 +34,45 @@ interface Entry {
   end: number;
 }
 
+/** A tensor's values on the host. */
+export interface HostTensor {
+  dtype: DType;
+  shape: readonly number[];
+  /** Little endian, row-major. */
+  bytes: Uint8Array;
+}
+
 /**
- * Writes tensors, read from their devices one at a time. Equal tensors give
+ * Copies tensors to the host, all as they are when the call is made: what is
+ * enqueued after it does not change the copies.
+ */
+export async function readTensors(
+  tensors: Readonly<Record<string, Tensor>>,
+): Promise<Record<string, HostTensor>> {
+  const copies = Object.entries(tensors).map(
+    async ([name, { handle, dtype, shape }]): Promise<[string, HostTensor]> => {
+      const bytes = await awaitNative(() => native.read(handle));
+      return [name, { dtype, shape, bytes }];
+    },
+  );
+  return Object.fromEntries(await Promise.all(copies));
+}
+
+/**
+ * Writes tensors, those on devices read one at a time. Equal tensors give
  * equal bytes: keys are written in the order given.
  */
 export async function saveSafetensors(
   path: string,
-  tensors: Readonly<Record<string, Tensor>>,
+  tensors: Readonly<Record<string, Tensor | HostTensor>>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
   const header: Record<string, unknown> = metadata
     ? { __metadata__: metadata }
     : {};
   let at = 0;
-  for (const [name, { dtype, shape, size }] of Object.entries(tensors)) {
-    const end = at + size * dtypeBytes(dtype);
+  for (const [name, { dtype, shape }] of Object.entries(tensors)) {
+    const end = shape.reduce((bytes, n) => bytes * n, dtypeBytes(dtype)) + at;
     header[name] = { dtype: names[dtype], shape, data_offsets: [at, end] };
     at = end;
   }
@@ -63,8 +87,12 @@ export async function saveSafetensors(
   try {
     await writeAll(file, length);
     await writeAll(file, text);
-    for (const { handle } of Object.values(tensors)) {
-      await writeAll(file, await awaitNative(() => native.read(handle)));
+    for (const tensor of Object.values(tensors)) {
+      const bytes =
+        "bytes" in tensor
+          ? tensor.bytes
+          : await awaitNative(() => native.read(tensor.handle));
+      await writeAll(file, bytes);
     }
     await file.sync();
   } finally {

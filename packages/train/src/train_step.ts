@@ -163,7 +163,11 @@ function forwardBackward(
 ): JepaLossTerms {
   return scope(() => {
     const terms = forward(trainer, batch, counts, place);
-    terms.loss.backward();
+    const { adamw, collective } = trainer;
+    // Gradients are summed over the processes once, with those of the step's last batch.
+    if (place.batch === place.of - 1)
+      collective.backward(terms.loss, adamw.gradientGroups);
+    else terms.loss.backward();
     return terms;
   });
 }
@@ -210,7 +214,8 @@ function forward(
     const z = predictor.forward(context, batch.targets, noise);
     return jepaLossTerms(z, h, {
       p: config.loss.loss_exp,
-      regCoeff: config.loss.reg_coeff / place.of,
+      // A mean over the step's batches on all processes, whose gradients are summed.
+      regCoeff: config.loss.reg_coeff / (place.of * trainer.collective.world),
       modalityWeight: config.loss.modality_weight,
       counts: counts.all,
       modalityCounts: counts,
