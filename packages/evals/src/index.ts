@@ -1,10 +1,55 @@
-/** What frozen features are worth: attentive probes. */
+/** What frozen features are worth: token caches and probes. */
 
 export {
   type ExtractedFeatures,
   extractFeatures,
   type Features,
   featuresOf,
-  type FrozenEncoder,
 } from "./features.ts";
+export { checkLabels, countClasses, type LabelledIndex } from "./labels.ts";
 export { type ProbeOptions, type ProbeTask, trainProbes } from "./probe.ts";
+export { type Split, splitHeldOut } from "./probes/held_out.ts";
+export {
+  addProbabilities,
+  predictAll,
+  type Predictions,
+  ranks,
+  topK,
+} from "./probes/predictions.ts";
+export {
+  type GridPoint,
+  gridPoints,
+  ProbeGrid,
+  type ProbeGridOptions,
+  type ProbeShape,
+  type ProbeStep,
+} from "./probes/probe_grid.ts";
+export {
+  type EpochSums,
+  type Labels,
+  ProbeTraining,
+  type TrainOptions,
+} from "./probes/train_probes.ts";
+export {
+  type EncodedBatch,
+  encodeBatch,
+  type FrozenEncoder,
+  type Inputs,
+  onlyModalities,
+  type SampleTokens,
+  type SequenceOptions,
+  type SkippedFile,
+  type TokenType,
+} from "./tokens/encode_clips.ts";
+export {
+  encodeIndex,
+  type EncodeOptions,
+  type SampleLoader,
+} from "./tokens/encode_index.ts";
+export {
+  type CacheSettings,
+  settingsKey,
+  TokenCache,
+} from "./tokens/token_cache.ts";
+export { type TokenBatch, TokenSet } from "./tokens/token_set.ts";
+export { wilson } from "./reports/interval.ts";

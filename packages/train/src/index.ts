@@ -25,6 +25,20 @@ export { RunFolder } from "./run_folder.ts";
 export type { LockHolder } from "./run_folder.ts";
 export { exitStopped, StopFlag } from "./signals.ts";
 export type { StopSignal } from "./signals.ts";
+export {
+  blankEncoder,
+  checkpointPath,
+  encoderFacts,
+  fitPositions,
+  loadFrozenModel,
+  requireModel,
+} from "./frozen_model.ts";
+export type {
+  AudioConvention,
+  EncoderFacts,
+  FrozenModel,
+  FrozenModelOptions,
+} from "./frozen_model.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";

@@ -1,0 +1,113 @@
+/** Measures what frozen features are worth: bun run eval CONFIG */
+
+import { describeDevice } from "@avjepa/core";
+import {
+  checkpointPath,
+  loadEvalConfig,
+  loadFrozenModel,
+  openDevice,
+  replaceFile,
+  requireModel,
+  RunFolder,
+  RunInfo,
+  StopFlag,
+  exitStopped,
+  toYaml,
+} from "@avjepa/train";
+import { join } from "node:path";
+
+import { makeCommand, runCommand } from "./lib/cli.ts";
+import { classify } from "./lib/eval/classification.ts";
+import { evalConfigHash } from "./lib/eval/config_key.ts";
+import { Stages } from "./lib/eval/stage.ts";
+
+const command = makeCommand({
+  name: "eval",
+  summary:
+    "Train probes on the frozen features of a pretrained encoder and test them. Tokens are encoded once and kept; an evaluation that was stopped goes on.",
+  config: "required",
+  common: [
+    "folder",
+    "devices",
+    "ranks",
+    "set",
+    "resume",
+    "seed",
+    "dryRun",
+    "json",
+  ],
+  examples: [
+    "bun run eval configs/evals/vitt16_k400_16x8x3.yaml",
+    "bun run eval configs/evals/vitt16_k400_16x8x3.yaml --set pretrain.folder=runs/first --set pretrain.checkpoint=null --set data.dataset_train=train.csv --set data.dataset_val=test.csv --set data.num_classes=10",
+  ],
+});
+
+await runCommand(command, async (options) => {
+  // --- What is asked for -------------------------------------------------------------------------------------------
+  const { folder, seed, set } = options;
+  const { config, warnings } = loadEvalConfig(options.config as string, {
+    set,
+    folder,
+    seed,
+    allowUnset: options.dryRun,
+  });
+  for (const text of warnings)
+    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
+  const device = openDevice(options.devices, options.ranks);
+  const { pretrain } = config;
+
+  // --- The encoder -------------------------------------------------------------------------------------------------
+  const path = checkpointPath(pretrain.folder, pretrain.checkpoint);
+  const model = await loadFrozenModel(path, {
+    key: pretrain.checkpoint_key,
+    device,
+    crop: config.optimization.resolution,
+    frames: config.data.frames_per_clip,
+  });
+  requireModel(model.facts, pretrain, model.path);
+
+  // --- The folder --------------------------------------------------------------------------------------------------
+  const run = RunFolder.open(config.logging.folder);
+  const stages = new Stages(join(run.path, "log.txt"));
+  const hash = evalConfigHash(config);
+  replaceFile(join(run.path, "config.yaml"), toYaml(config));
+  const info = new RunInfo(run.path, {
+    device: `${device} (${describeDevice(device)})`,
+    dtype: config.optimization.use_bfloat16 ? "bfloat16" : "float32",
+    world: 1,
+    config_hash: hash,
+    from_step: 0,
+  });
+  for (const note of model.notes) stages.say(note);
+  using stop = new StopFlag((text) => stages.say(text));
+
+  // --- The evaluation ----------------------------------------------------------------------------------------------
+  const tag = pretrain.write_tag ?? "probe";
+  const figures = await classify({
+    config,
+    folder: run.path,
+    tag,
+    device,
+    model,
+    stages,
+    stop,
+    anew: options.resume === "never",
+  });
+  if (figures === null) {
+    info.end(0, `stopped by ${stop.signal}`);
+    stages.say(`stopped by ${stop.signal}: the same command goes on`);
+    return { exitCode: exitStopped, result: { outcome: "stopped" } };
+  }
+  const result = {
+    task: config.eval_name,
+    ...figures,
+    checkpoint: model.path,
+    config_hash: hash,
+  };
+  const file = join(run.path, "result.json");
+  replaceFile(file, `${JSON.stringify(result, null, 2)}\n`);
+  info.end(0, "finished");
+  stages.say(`result: ${file}`);
+  run.release();
+  return { result: { outcome: "finished", folder: run.path, ...result } };
+});
