@@ -8,3 +8,4 @@ export {
   type FrozenEncoder,
 } from "./features.ts";
 export { type ProbeOptions, type ProbeTask, trainProbes } from "./probe.ts";
+export * from "./metrics/index.ts";
