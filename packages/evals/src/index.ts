@@ -9,12 +9,20 @@ export {
 export { checkLabels, countClasses, type LabelledIndex } from "./labels.ts";
 export { type ProbeOptions, type ProbeTask, trainProbes } from "./probe.ts";
 export { type Split, splitHeldOut } from "./probes/held_out.ts";
+export { knnPredictions } from "./probes/knn.ts";
+export {
+  type LinearProbeOptions,
+  trainLinearProbes,
+} from "./probes/linear_probe.ts";
+export {
+  pooledOf,
+  type PooledFeatures,
+} from "./probes/pooled.ts";
 export {
   addProbabilities,
   predictAll,
   type Predictions,
-  ranks,
-  topK,
+  ranksOf,
 } from "./probes/predictions.ts";
 export {
   type GridPoint,
@@ -52,4 +60,6 @@ export {
   TokenCache,
 } from "./tokens/token_cache.ts";
 export { type TokenBatch, TokenSet } from "./tokens/token_set.ts";
-export { wilson } from "./reports/interval.ts";
+export * from "./metrics/index.ts";
+export { confusionPicture, type GreyPicture } from "./reports/confusion_picture.ts";
+export { classTable, confusionTable } from "./reports/tables.ts";

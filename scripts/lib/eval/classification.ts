@@ -3,6 +3,7 @@
 import {
   checkLabels,
   type Inputs,
+  type Labels,
   type TokenCache,
   type TokenSet,
 } from "@avjepa/evals";
@@ -18,8 +19,14 @@ import {
   type EvalIndex,
   openIndex,
 } from "./index_source.ts";
-import { runProbes, top1Of } from "./probe_task.ts";
-import { type ClassificationResult, reportClassification } from "./report.ts";
+import { runProbes } from "./probe_task.ts";
+import {
+  type ClassificationResult,
+  reportClassification,
+  scoreOf,
+  skippedFiles,
+} from "./report.ts";
+import { runSimpleProbes } from "./simple_probes.ts";
 import { configKey } from "./config_key.ts";
 import type { EvalContext } from "./context.ts";
 import { tokensOf } from "./tokens.ts";
@@ -82,27 +89,44 @@ export async function classify(
     const valSet = await valCache.open(input);
     requireSamples(sets[0]!, train, name);
     requireSamples(valSet, val, name);
+    const trainLabels = labelsOf(sets[0]!, train);
+    const valLabels = labelsOf(valSet, val);
     const result = await runProbes(
       {
         tag: name,
         task: `${config.eval_name} of ${modalities.join(" and ")}`,
         train: sets,
-        trainLabels: labelsOf(sets[0]!, train),
+        trainLabels,
         val: valSet,
-        valLabels: labelsOf(valSet, val),
+        valLabels,
         numHeads: model.facts.dims.numHeads,
         key: configKey(config, model, [train, val]),
       },
       { ...context, log: new EpochLog(folder, name) },
-      top1Of,
+      scoreOf,
     );
     if (result === null) return null;
-    results[input] = await reportClassification(context, {
+    const simple = await runSimpleProbes(context, {
+      name,
+      train: sets[0]!,
+      trainLabels,
+      split: result.split,
+      val: valSet,
+      valLabels,
+    });
+    if (simple === null) return null;
+    results[input] = reportClassification(context, {
       name,
       modalities,
       result,
-      train: { index: train, sets, cache: trainCaches[0]! },
-      val: { index: val, set: valSet, cache: valCache },
+      simple,
+      valLabels,
+      classNames: train.classes,
+      trainSamples: sets[0]!.samples,
+      skipped: {
+        ...skippedFiles(train, trainCaches[0]!, sets[0]!),
+        ...skippedFiles(val, valCache, valSet),
+      },
     });
   }
   const [first] = Object.values(results);
@@ -111,8 +135,8 @@ export async function classify(
 }
 
 /** Labels of a set's samples. */
-export function labelsOf(set: TokenSet, index: EvalIndex): number[] {
-  return Array.from(set.indices, (line) => index.labels[line] as number);
+export function labelsOf(set: TokenSet, index: EvalIndex): Labels {
+  return Array.from(set.indices, (line) => index.labels[line]!);
 }
 
 function requireSamples(set: TokenSet, index: EvalIndex, name: string): void {

@@ -9,9 +9,8 @@ import {
   ProbeGrid,
   type ProbeShape,
   ProbeTraining,
-  ranks,
+  type Split,
   splitHeldOut,
-  topK,
   type TokenSet,
 } from "@avjepa/evals";
 import {
@@ -69,6 +68,8 @@ export interface TaskResult {
   predictions: Predictions;
   shape: ProbeShape;
   steps: number;
+  /** The training samples: those trained on, and those that chose. */
+  split: Split;
 }
 
 /** Samples of a batch in testing. */
@@ -107,11 +108,12 @@ export async function runProbes(
   const classes = task.trainLabels.map((label) =>
     typeof label === "number" ? label : 0,
   );
-  const { train, heldOut } = splitHeldOut(
+  const split = splitHeldOut(
     classes,
     points.length > 1 ? probe.held_out : 0,
     meta.seed,
   );
+  const { train, heldOut } = split;
   const training = new ProbeTraining(grid, {
     sets: task.train,
     labels: task.trainLabels,
@@ -191,6 +193,7 @@ export async function runProbes(
     predictions: tested[best]!,
     shape,
     steps: training.steps,
+    split,
   };
 }
 
@@ -229,9 +232,4 @@ function schedulesOf(config: ResolvedEvalConfig, ipe: number) {
     cached.set(point, schedules);
     return { lr: schedules.lrAt(step), wd: schedules.wdAt(step) };
   };
-}
-
-/** Fraction of samples answered rightly. */
-export function top1Of(predictions: Predictions, labels: Labels): number {
-  return topK(ranks(predictions, labels as number[]), 1);
 }

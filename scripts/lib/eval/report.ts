@@ -1,34 +1,39 @@
 /** What a classification's figures are, and the files that show them. */
 
 import {
-  countClasses,
-  ranks,
-  topK,
+  classTable,
+  confusionMatrix,
+  confusionPicture,
+  confusionTable,
+  type Labels,
+  multiLabelMetrics,
+  predictedClass,
+  type Predictions,
+  ranksOf,
   type TokenCache,
   type TokenSet,
-  wilson,
+  wilsonInterval,
 } from "@avjepa/evals";
 import { replaceFile } from "@avjepa/train";
+import { encode } from "fast-png";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { EvalContext } from "./context.ts";
 import type { EvalIndex } from "./index_source.ts";
 import type { PointResult, TaskResult } from "./probe_task.ts";
+import type { SimpleResults } from "./simple_probes.ts";
 
-/** One task's part of `result.json`. Accuracies are per cent. */
+/** Figures of predictions: accuracies and areas in per cent. */
+export type Figures = Record<string, number | [number, number] | null>;
+
+/** One task's part of `result.json`. */
 export interface ClassificationResult {
+  [key: string]: unknown;
   modalities: readonly string[];
-  top1: number;
-  /** Wilson's 95 % interval. */
-  top1_interval: [number, number];
-  top5: number;
   num_samples: number;
   num_train_samples: number;
-  probe: PointResult & {
-    projection: string;
-    blocks: string;
-    num_heads: number;
-  };
+  probe: Record<string, unknown>;
   grid: PointResult[];
   skipped: string[];
   skipped_reasons: Record<string, string>;
@@ -39,83 +44,123 @@ export interface TestedTask {
   name: string;
   modalities: readonly string[];
   result: TaskResult;
-  train: { index: EvalIndex; sets: readonly TokenSet[]; cache: TokenCache };
-  val: { index: EvalIndex; set: TokenSet; cache: TokenCache };
+  simple: SimpleResults;
+  valLabels: Labels;
+  classNames: readonly string[] | null;
+  trainSamples: number;
+  skipped: Record<string, string>;
 }
 
-const percent = (fraction: number): number => 100 * fraction;
-
-/** The figures of a task; writes its tables. */
-export async function reportClassification(
-  { config, folder, stages }: EvalContext,
-  { name, modalities, result, train, val }: TestedTask,
-): Promise<ClassificationResult> {
-  const classes = config.data.num_classes!;
-  const labels = Array.from(
-    val.set.indices,
-    (line) => val.index.labels[line] as number,
-  );
-  const found = ranks(result.predictions, labels);
-  const right = found.filter((rank) => rank === 0).length;
-  const interval = wilson(right, labels.length).map(percent);
-  const best = result.points[result.best]!;
-  const skipped = skippedFiles(train, val);
-  const figures: ClassificationResult = {
-    modalities,
-    top1: percent(topK(found, 1)),
-    top1_interval: interval as [number, number],
-    top5: percent(topK(found, 5)),
-    num_samples: labels.length,
-    num_train_samples: train.sets[0]!.samples,
-    probe: {
-      ...best,
-      projection: result.shape.projection,
-      blocks: result.shape.blocks,
-      num_heads: result.shape.numHeads,
-    },
-    grid: result.points,
-    skipped: Object.keys(skipped),
-    skipped_reasons: skipped,
+/** What predictions are worth. */
+export function figuresOf(
+  predictions: Predictions,
+  labels: Labels,
+  multiLabel: boolean,
+): Figures {
+  const { classes, scores } = predictions;
+  if (multiLabel) {
+    const targets = new Uint8Array(labels.length * classes);
+    labels.forEach((list, i) => {
+      for (const label of list as readonly number[])
+        targets[i * classes + label] = 1;
+    });
+    const found = multiLabelMetrics(scores, targets, classes);
+    return {
+      mAP: 100 * found.averagePrecision.mean,
+      AUC: 100 * found.meanAuc,
+      d_prime: found.dPrime,
+    };
+  }
+  const found = ranksOf(predictions, labels as number[]);
+  const within = (k: number) => found.filter((rank) => rank < k).length;
+  const { low, high } = wilsonInterval(within(1), labels.length);
+  return {
+    top1: (100 * within(1)) / labels.length,
+    top1_interval: [100 * low, 100 * high],
+    top5: (100 * within(5)) / labels.length,
   };
-  const counts = countClasses(labels, classes);
-  const hits = new Int32Array(classes);
-  labels.forEach((label, i) => {
-    if (found[i] === 0) hits[label]! += 1;
-  });
-  const names = train.index.classes;
-  const rows = Array.from(
-    { length: classes },
-    (_, c) =>
-      `${c},${JSON.stringify(names?.[c] ?? String(c))},${counts[c]},${hits[c]},${counts[c]! > 0 ? percent(hits[c]! / counts[c]!).toFixed(3) : ""}\n`,
-  );
-  replaceFile(
-    join(folder, `${name}-classes.csv`),
-    `class,name,samples,right,top1\n${rows.join("")}`,
+}
+
+/** What the held-out part chooses by, from 0 to 1: top-1, or mAP. */
+export function scoreOf(predictions: Predictions, labels: Labels): number {
+  const multiLabel = labels.some((label) => typeof label !== "number");
+  const figures = figuresOf(predictions, labels, multiLabel);
+  return ((multiLabel ? figures.mAP : figures.top1) as number) / 100;
+}
+
+/** The figures of a task; writes its tables and its picture. */
+export function reportClassification(
+  { config, folder, stages }: EvalContext,
+  task: TestedTask,
+): ClassificationResult {
+  const { name, modalities, result, simple, valLabels, classNames } = task;
+  const multiLabel = config.data.multi_label;
+  const figures = figuresOf(result.predictions, valLabels, multiLabel);
+  const best = result.points[result.best]!;
+  if (!multiLabel)
+    writeTables(folder, name, result.predictions, valLabels, classNames);
+  const said = Object.entries(figures).map(([key, value]) =>
+    Array.isArray(value)
+      ? `(95 %: ${value.map((x) => x.toFixed(2)).join(" to ")})`
+      : `${key} ${value?.toFixed(2)}`,
   );
   stages.say(
-    `${name}: top-1 ${figures.top1.toFixed(2)} % (95 %: ${interval.map((x) => x.toFixed(2)).join(" to ")}), top-5 ${figures.top5.toFixed(2)} %, of ${labels.length} samples; probe lr ${best.lr}, wd ${best.weight_decay}, depth ${best.depth}`,
+    `${name}: ${said.join(" ")} of ${valLabels.length} samples; lr ${best.lr}, wd ${best.weight_decay}, depth ${best.depth}`,
   );
-  return figures;
+  for (const [kind, found] of Object.entries(simple)) {
+    const [key, value] = Object.entries(found)[0]!;
+    stages.say(`${name}, ${kind}: ${key} ${(value as number).toFixed(2)}`);
+  }
+  const { projection, blocks, numHeads } = result.shape;
+  return {
+    modalities,
+    ...figures,
+    num_samples: valLabels.length,
+    num_train_samples: task.trainSamples,
+    probe: { ...best, projection, blocks, num_heads: numHeads },
+    ...simple,
+    grid: result.points,
+    skipped: Object.keys(task.skipped),
+    skipped_reasons: task.skipped,
+  };
 }
 
-/** Path and reason of files that are in neither set. */
-function skippedFiles(
-  train: TestedTask["train"],
-  val: TestedTask["val"],
+function writeTables(
+  folder: string,
+  name: string,
+  { classes, scores }: Predictions,
+  labels: Labels,
+  names: readonly string[] | null,
+): void {
+  const predicted = labels.map((_, i) =>
+    predictedClass(scores.subarray(i * classes, (i + 1) * classes)),
+  );
+  const matrix = confusionMatrix(labels as number[], predicted, classes);
+  const file = (suffix: string): string => join(folder, `${name}-${suffix}`);
+  replaceFile(file("classes.csv"), classTable(matrix, classes, names));
+  replaceFile(file("confusion.csv"), confusionTable(matrix, classes, names));
+  const picture = confusionPicture(matrix, classes);
+  writeFileSync(
+    file("confusion.png"),
+    encode({ ...picture, channels: 1, depth: 8 }),
+  );
+}
+
+/** Path and reason of the files of an index that are not in a set. */
+export function skippedFiles(
+  index: EvalIndex,
+  cache: TokenCache,
+  set: TokenSet,
 ): Record<string, string> {
-  const reasons: Record<string, string> = {};
-  const add = (
-    index: EvalIndex,
-    cache: TokenCache,
-    sets: readonly TokenSet[],
-  ) => {
-    for (const { path, reason } of cache.skipped) reasons[path] = reason;
-    const there = new Set(sets[0]!.indices);
-    index.paths.forEach((path, line) => {
-      if (!there.has(line)) reasons[path] ??= "it gave no tokens";
-    });
-  };
-  add(train.index, train.cache, train.sets);
-  add(val.index, val.cache, [val.set]);
-  return reasons;
+  const there = new Set(set.indices);
+  const reasons = new Map(
+    cache.skipped.map(({ index: line, reason }) => [line, reason]),
+  );
+  return Object.fromEntries(
+    index.paths.flatMap((path, line) =>
+      there.has(line)
+        ? []
+        : [[path, reasons.get(line) ?? "it lacks what the encoder is given"]],
+    ),
+  );
 }

@@ -1,5 +1,6 @@
 /** What probes say of samples. */
 
+import { rankOfLabel } from "../metrics/top_k.ts";
 import type { TokenSet } from "../tokens/token_set.ts";
 import type { ProbeGrid } from "./probe_grid.ts";
 
@@ -70,23 +71,11 @@ export function addProbabilities(
 }
 
 /** How many classes each sample's scores put before its own; ties go to the lower class. */
-export function ranks(
+export function ranksOf(
   { scores, classes }: Predictions,
   labels: ArrayLike<number>,
 ): Int32Array {
-  return Int32Array.from(labels, (label, i) => {
-    const own = scores.subarray(i * classes, (i + 1) * classes);
-    const mine = own[label]!;
-    let before = 0;
-    for (let c = 0; c < classes; c++)
-      if (own[c]! > mine || (own[c] === mine && c < label)) before++;
-    return before;
-  });
-}
-
-/** Fraction of ranks below `k`. */
-export function topK(found: ArrayLike<number>, k: number): number {
-  let right = 0;
-  for (let i = 0; i < found.length; i++) if (found[i]! < k) right++;
-  return found.length === 0 ? 0 : right / found.length;
+  return Int32Array.from(labels, (label, i) =>
+    rankOfLabel(scores.subarray(i * classes, (i + 1) * classes), label),
+  );
 }

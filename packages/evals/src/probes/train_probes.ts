@@ -4,7 +4,7 @@ import { RandomStream } from "@avjepa/data";
 
 import type { TokenSet } from "../tokens/token_set.ts";
 import type { GridPoint, ProbeGrid, ProbeStep } from "./probe_grid.ts";
-import { addProbabilities, ranks } from "./predictions.ts";
+import { addProbabilities, ranksOf } from "./predictions.ts";
 
 /** A label, or several, of each sample of a set. */
 export type Labels = readonly (number | readonly number[])[];
@@ -90,7 +90,7 @@ export class ProbeTraining {
         const scores = new Float32Array(chosen.length * grid.classes);
         const rows = (await logits.toArray()) as Float32Array;
         addProbabilities(rows, input.sampleOf, grid.classes, false, scores);
-        const found = ranks(
+        const found = ranksOf(
           { scores, classes: grid.classes },
           own as number[],
         );
