@@ -4,6 +4,9 @@ import {
   checkLabels,
   type Inputs,
   type Labels,
+  namedFolds,
+  type Predictions,
+  stratifiedFolds,
   type TokenCache,
   type TokenSet,
 } from "@avjepa/evals";
@@ -19,9 +22,10 @@ import {
   type EvalIndex,
   openIndex,
 } from "./index_source.ts";
-import { runProbes } from "./probe_task.ts";
+import { type PointResult, runProbes } from "./probe_task.ts";
 import {
   type ClassificationResult,
+  type Figures,
   reportClassification,
   scoreOf,
   skippedFiles,
@@ -62,8 +66,13 @@ export async function classify(
   const open = (name: string, as: string) =>
     openIndex(name, work, as, data.multi_label);
   const train = await open(data.dataset_train!, "train");
-  const val = alignClasses(train, await open(data.dataset_val!, "val"));
-  for (const notice of [...train.notices, ...val.notices]) stages.say(notice);
+  // In cross-validation the training set is tested, part by part.
+  const val =
+    data.dataset_val === undefined
+      ? train
+      : alignClasses(train, await open(data.dataset_val, "val"));
+  for (const notice of new Set([...train.notices, ...val.notices]))
+    stages.say(notice);
   checkLabels(train, val, data.num_classes!, data.multi_label);
 
   // --- Tokens ------------------------------------------------------------------------------------------------------
@@ -84,43 +93,23 @@ export async function classify(
   const results: Record<string, ClassificationResult> = {};
   for (const [input, modalities] of Object.entries(inputs)) {
     const name = input === "clips" ? context.tag : `${context.tag}-${input}`;
-    const sets: TokenSet[] = [];
-    for (const cache of trainCaches) sets.push(await cache.open(input));
+    const sets = await sameSamples(trainCaches, input);
     const valSet = await valCache.open(input);
     requireSamples(sets[0]!, train, name);
     requireSamples(valSet, val, name);
-    const trainLabels = labelsOf(sets[0]!, train);
-    const valLabels = labelsOf(valSet, val);
-    const result = await runProbes(
-      {
-        tag: name,
-        task: `${config.eval_name} of ${modalities.join(" and ")}`,
-        train: sets,
-        trainLabels,
-        val: valSet,
-        valLabels,
-        numHeads: model.facts.dims.numHeads,
-        key: configKey(config, model, [train, val]),
-      },
-      { ...context, log: new EpochLog(folder, name) },
-      scoreOf,
-    );
-    if (result === null) return null;
-    const simple = await runSimpleProbes(context, {
+    const outcome = await probeInput(context, {
       name,
-      train: sets[0]!,
-      trainLabels,
-      split: result.split,
-      val: valSet,
-      valLabels,
+      modalities,
+      train,
+      sets,
+      val,
+      valSet,
     });
-    if (simple === null) return null;
+    if (outcome === null) return null;
     results[input] = reportClassification(context, {
       name,
       modalities,
-      result,
-      simple,
-      valLabels,
+      ...outcome,
       classNames: train.classes,
       trainSamples: sets[0]!.samples,
       skipped: {
@@ -132,6 +121,142 @@ export async function classify(
   const [first] = Object.values(results);
   const only = Object.keys(results).length === 1;
   return only ? { ...first } : { ...results.joint, inputs: results };
+}
+
+/** One input of the encoder: the tokens of training and test samples. */
+interface ProbedInput {
+  name: string;
+  modalities: readonly string[];
+  train: EvalIndex;
+  sets: readonly TokenSet[];
+  val: EvalIndex;
+  valSet: TokenSet;
+}
+
+/** Probes of all folds, and what they say of the tested samples; null when stopped. */
+async function probeInput(context: EvalContext, input: ProbedInput) {
+  const { config, folder, model } = context;
+  const { name, modalities, train, sets, val, valSet } = input;
+  const [first] = sets as [TokenSet, ...TokenSet[]];
+  const trainLabels = labelsOf(first, train);
+  const valLabels = labelsOf(valSet, val);
+  const { folds } = config.data;
+  const foldOf = folds === 1 ? null : foldsOf(config, train);
+  const predictions = emptyPredictions(valSet, config);
+  const simple: Record<string, { predictions: Predictions; facts: Figures }> =
+    {};
+  const probes: { probe: Record<string, unknown>; grid: PointResult[] }[] = [];
+  for (let fold = 0; fold < folds; fold++) {
+    const tag = foldOf === null ? name : `${name}-fold${fold + 1}`;
+    const trainSamples = samplesWhere(
+      first,
+      (line) => foldOf === null || foldOf[line] !== fold,
+    );
+    const valSamples = samplesWhere(
+      valSet,
+      (line) => foldOf === null || foldOf[line] === fold,
+    );
+    const result = await runProbes(
+      {
+        tag,
+        task: `${config.eval_name} of ${modalities.join(" and ")}`,
+        train: sets,
+        trainLabels,
+        trainSamples,
+        val: valSet,
+        valLabels,
+        valSamples,
+        numHeads: model.facts.dims.numHeads,
+        key: configKey(config, model, [train, val]),
+      },
+      { ...context, log: new EpochLog(folder, tag) },
+      scoreOf,
+    );
+    if (result === null) return null;
+    const found = await runSimpleProbes(context, {
+      name: tag,
+      train: first,
+      trainLabels,
+      split: result.split,
+      val: valSet,
+      valSamples,
+    });
+    if (found === null) return null;
+    copyScores(result.predictions, valSamples, predictions);
+    for (const [kind, { predictions: own, facts }] of Object.entries(found)) {
+      const whole = (simple[kind] ??= {
+        predictions: emptyPredictions(valSet, config),
+        facts: folds === 1 ? facts : {},
+      });
+      copyScores(own, valSamples, whole.predictions);
+    }
+    const { projection, blocks, numHeads } = result.shape;
+    const best = result.points[result.best]!;
+    probes.push({
+      probe: { ...best, projection, blocks, num_heads: numHeads },
+      grid: result.points,
+    });
+  }
+  return { predictions, simple, probes, valLabels };
+}
+
+/** The fold of each line of an index. */
+function foldsOf({ data, meta }: ResolvedEvalConfig, index: EvalIndex) {
+  if (data.fold_pattern !== null)
+    return namedFolds(index.paths, data.fold_pattern, data.folds);
+  const classes = index.labels.map((label) =>
+    typeof label === "number" ? label : 0,
+  );
+  return stratifiedFolds(classes, data.folds, meta.seed);
+}
+
+function samplesWhere(
+  set: TokenSet,
+  wanted: (line: number) => boolean,
+): Int32Array {
+  return Int32Array.from(
+    Array.from(set.indices.keys()).filter((i) => wanted(set.indices[i]!)),
+  );
+}
+
+function emptyPredictions(
+  set: TokenSet,
+  { data }: ResolvedEvalConfig,
+): Predictions {
+  const classes = data.num_classes!;
+  return { classes, scores: new Float32Array(set.samples * classes) };
+}
+
+/** Puts the scores of some samples among those of all. */
+function copyScores(
+  from: Predictions,
+  samples: Int32Array,
+  into: Predictions,
+): void {
+  const { classes } = from;
+  samples.forEach((sample, i) =>
+    into.scores.set(
+      from.scores.subarray(i * classes, (i + 1) * classes),
+      sample * classes,
+    ),
+  );
+}
+
+/** The passes' tokens. A file that can be read once can be read again. */
+async function sameSamples(
+  caches: readonly TokenCache[],
+  input: string,
+): Promise<TokenSet[]> {
+  const sets: TokenSet[] = [];
+  for (const cache of caches) sets.push(await cache.open(input));
+  const lines = sets[0]!.indices.join();
+  if (sets.some((set) => set.indices.join() !== lines))
+    throw new AvjepaError(
+      "AVJ_TOKENS",
+      "the passes over the training set have different samples: files changed between them",
+      { hint: `remove ${caches.map(({ folder }) => folder).join(" and ")}` },
+    );
+  return sets;
 }
 
 /** Labels of a set's samples. */

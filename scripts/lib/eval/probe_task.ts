@@ -31,8 +31,12 @@ export interface ProbeTask {
   /** One set for each encoded pass; they hold the same samples. */
   train: readonly TokenSet[];
   trainLabels: Labels;
+  /** The samples that may be trained on. */
+  trainSamples: Int32Array;
   val: TokenSet;
   valLabels: Labels;
+  /** The samples that are tested on. */
+  valSamples: Int32Array;
   numHeads: number;
   /** SHA-256 of the encoder, the data and the settings. */
   key: string;
@@ -105,11 +109,8 @@ export async function runProbes(
     bfloat16: o.use_bfloat16,
     clip: o.clip_grad,
   });
-  const classes = task.trainLabels.map((label) =>
-    typeof label === "number" ? label : 0,
-  );
-  const split = splitHeldOut(
-    classes,
+  const split = splitSamples(
+    task,
     points.length > 1 ? probe.held_out : 0,
     meta.seed,
   );
@@ -144,13 +145,15 @@ export async function runProbes(
     const found = await predictAll(grid, first, heldOut, testBatch);
     return found.map((one) => score(one, heldOutLabels));
   };
-  const all = Int32Array.from({ length: task.val.samples }, (_, i) => i);
+  const all = task.valSamples;
+  const valLabels: Labels = Array.from(all, (i) => task.valLabels[i]!);
   stages.begin(task.tag, "steps", training.step);
   while (training.step < training.steps) {
     await training.next();
     const { sums } = training;
     const loss = Math.min(...sums.loss) / sums.samples;
-    stages.at(training.step, training.steps, `loss ${loss.toFixed(4)}`);
+    const known = Number.isFinite(loss) ? `loss ${loss.toFixed(4)}` : "";
+    stages.at(training.step, training.steps, known);
     if (training.atEpochEnd) {
       const chosen = await pick();
       const best = bestOf(chosen, points);
@@ -167,10 +170,13 @@ export async function runProbes(
           train_acc: sums.right[i]! / sums.samples,
           ...(chosen === null ? {} : { held_out: chosen[i]! }),
         })),
-        val_acc: score(tested!, task.valLabels),
+        val_acc: score(tested!, valLabels),
       });
       await store.save(grid, training);
-    } else if (stop.signal) await store.save(grid, training);
+    } else if (stop.signal) {
+      await training.settle();
+      await store.save(grid, training);
+    }
     if (stop.signal && training.step < training.steps) return null;
   }
 
@@ -187,7 +193,7 @@ export async function runProbes(
       loss: sums.loss[i]! / sums.samples,
       train_top1: sums.right[i]! / sums.samples,
       held_out: chosen?.[i] ?? null,
-      val: score(tested[i]!, task.valLabels),
+      val: score(tested[i]!, valLabels),
     })),
     best,
     predictions: tested[best]!,
@@ -195,6 +201,22 @@ export async function runProbes(
     steps: training.steps,
     split,
   };
+}
+
+/** Samples to train on and to choose by. */
+function splitSamples(
+  { trainLabels, trainSamples }: ProbeTask,
+  fraction: number,
+  seed: number,
+): Split {
+  const classes = Array.from(trainSamples, (i) => {
+    const label = trainLabels[i]!;
+    return typeof label === "number" ? label : 0;
+  });
+  const { train, heldOut } = splitHeldOut(classes, fraction, seed);
+  const numbers = (places: Int32Array) =>
+    places.map((place) => trainSamples[place]!);
+  return { train: numbers(train), heldOut: numbers(heldOut) };
 }
 
 /** The first of the best. */

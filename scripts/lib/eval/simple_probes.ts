@@ -4,16 +4,14 @@ import {
   knnPredictions,
   type Labels,
   pooledOf,
+  type Predictions,
   type Split,
   type TokenSet,
   trainLinearProbes,
 } from "@avjepa/evals";
 
 import type { EvalContext } from "./context.ts";
-import { type Figures, figuresOf, scoreOf } from "./report.ts";
-
-/** Figures by kind of probe. */
-export type SimpleResults = Partial<Record<"linear" | "knn", Figures>>;
+import { type Figures, scoreOf } from "./report.ts";
 
 /** What they are trained on and tested with. */
 export interface SimpleTask {
@@ -22,24 +20,30 @@ export interface SimpleTask {
   trainLabels: Labels;
   split: Split;
   val: TokenSet;
-  valLabels: Labels;
+  /** The samples that are tested. */
+  valSamples: Int32Array;
 }
+
+/** What they say of the test samples. */
+export type SimplePredictions = Partial<
+  Record<"linear" | "knn", { predictions: Predictions; facts: Figures }>
+>;
 
 /** @returns null when it was stopped. */
 export async function runSimpleProbes(
   { config, device, stages, stop }: EvalContext,
   task: SimpleTask,
-): Promise<SimpleResults | null> {
+): Promise<SimplePredictions | null> {
   const { data, meta, probe } = config;
   const classes = data.num_classes!;
   const multiLabel = data.multi_label;
-  const { split, trainLabels, valLabels } = task;
-  const val = pooledOf(task.val);
-  const results: SimpleResults = {};
+  const { split, trainLabels } = task;
+  const val = pooledOf(task.val, task.valSamples);
+  const results: SimplePredictions = {};
+  const pick = (samples: Int32Array): Labels =>
+    Array.from(samples, (i) => trainLabels[i]!);
   if (probe.linear) {
     stages.begin(`${task.name}, linear`, "steps");
-    const pick = (samples: Int32Array): Labels =>
-      Array.from(samples, (i) => trainLabels[i]!);
     const heldOut = pooledOf(task.train, split.heldOut);
     const trained = await trainLinearProbes(
       pooledOf(task.train, split.train),
@@ -64,20 +68,15 @@ export async function runSimpleProbes(
     );
     const best = scores.indexOf(Math.max(...scores));
     const { lr, predictions } = trained[best]!;
-    results.linear = {
-      ...figuresOf(predictions[1]!, valLabels, multiLabel),
-      lr,
-    };
+    results.linear = { predictions: predictions[1]!, facts: { lr } };
   }
   if (probe.knn > 0) {
-    const k = Math.min(probe.knn, task.train.samples);
-    const found = await knnPredictions(
-      pooledOf(task.train),
-      trainLabels,
-      val,
-      { k, classes, device },
-    );
-    results.knn = { ...figuresOf(found, valLabels, multiLabel), k };
+    const all = Int32Array.from([...split.train, ...split.heldOut]).sort();
+    const k = Math.min(probe.knn, all.length);
+    const bank = pooledOf(task.train, all);
+    const options = { k, classes, device };
+    const predictions = await knnPredictions(bank, pick(all), val, options);
+    results.knn = { predictions, facts: { k } };
   }
   return results;
 }

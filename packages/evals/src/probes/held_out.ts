@@ -12,7 +12,8 @@ export interface Split {
  * Holds a fraction of each class out, by lot: at least one sample in all, and
  * never the last one of a class.
  *
- * @param labels of all samples; null where they have none of their own (several, or none).
+ * @param labels of all samples; of those with several, one class stands for all.
+ * @returns places in `labels`.
  */
 export function splitHeldOut(
   labels: ArrayLike<number>,

@@ -1,5 +1,6 @@
 /** The training of a grid of probes, step by step, so that it can stop and go on anywhere. */
 
+import type { Tensor } from "@avjepa/core";
 import { RandomStream } from "@avjepa/data";
 
 import type { TokenSet } from "../tokens/token_set.ts";
@@ -38,6 +39,7 @@ export class ProbeTraining {
   sums: EpochSums;
   readonly #grid: ProbeGrid;
   readonly #options: TrainOptions;
+  #reading: Promise<void> = Promise.resolve();
   #order: { epoch: number; samples: Float64Array } | undefined;
 
   constructor(grid: ProbeGrid, options: TrainOptions) {
@@ -66,7 +68,10 @@ export class ProbeTraining {
     return this.step % this.perEpoch === 0;
   }
 
-  /** One step of every probe. */
+  /**
+   * Enqueues a step of every probe; what it came to is read while the next one
+   * runs. {@link sums} is whole after {@link settle}, and at an epoch's end.
+   */
   async next(): Promise<void> {
     const { sets, labels, samples, batch, settings } = this.#options;
     const epoch = this.epoch;
@@ -84,24 +89,43 @@ export class ProbeTraining {
     this.step += 1;
     const step = this.step;
     const results = grid.step(input, targets, (point) => settings(step, point));
-    for (const [i, { loss, logits }] of results.entries()) {
-      this.sums.loss[i]! += chosen.length * (await loss.item());
-      if (targets instanceof Int32Array) {
-        const scores = new Float32Array(chosen.length * grid.classes);
-        const rows = (await logits.toArray()) as Float32Array;
-        addProbabilities(rows, input.sampleOf, grid.classes, false, scores);
-        const found = ranksOf(
-          { scores, classes: grid.classes },
-          own as number[],
-        );
-        for (const rank of found) if (rank === 0) this.sums.right[i]! += 1;
-      }
-      loss.dispose();
-      logits.dispose();
-    }
-    this.sums.samples += chosen.length;
     input.tokens.data.dispose();
     input.tokens.offsets.dispose();
+    const before = this.#reading;
+    this.#reading = this.#read(results, own, input.sampleOf);
+    await before;
+    if (this.atEpochEnd) await this.settle();
+  }
+
+  /** Waits for what has been enqueued. */
+  async settle(): Promise<void> {
+    await this.#reading;
+  }
+
+  async #read(
+    results: readonly { loss: Tensor; logits: Tensor }[],
+    labels: readonly (number | readonly number[])[],
+    sampleOf: Int32Array,
+  ): Promise<void> {
+    const { sums } = this;
+    const { classes, multiLabel } = this.#grid;
+    await Promise.all(
+      results.map(async ({ loss, logits }, i) => {
+        const [mean, rows] = await Promise.all([
+          loss.item(),
+          logits.toArray() as Promise<Float32Array>,
+        ]);
+        loss.dispose();
+        logits.dispose();
+        sums.loss[i]! += labels.length * mean;
+        if (multiLabel) return;
+        const scores = new Float32Array(labels.length * classes);
+        addProbabilities(rows, sampleOf, classes, false, scores);
+        for (const rank of ranksOf({ scores, classes }, labels as number[]))
+          if (rank === 0) sums.right[i]! += 1;
+      }),
+    );
+    sums.samples += labels.length;
   }
 
   #zero(): EpochSums {
