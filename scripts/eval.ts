@@ -19,6 +19,7 @@ import { join } from "node:path";
 import { makeCommand, runCommand } from "./lib/cli.ts";
 import { classify } from "./lib/eval/classification.ts";
 import { evalConfigHash } from "./lib/eval/config_key.ts";
+import { retrieve } from "./lib/eval/retrieval.ts";
 import { Stages } from "./lib/eval/stage.ts";
 
 const command = makeCommand({
@@ -83,7 +84,8 @@ await runCommand(command, async (options) => {
 
   // --- The evaluation ----------------------------------------------------------------------------------------------
   const tag = pretrain.write_tag ?? "probe";
-  const figures = await classify({
+  const evaluate = config.eval_name === "retrieval" ? retrieve : classify;
+  const figures = await evaluate({
     config,
     folder: run.path,
     tag,

@@ -64,3 +64,9 @@ export { type TokenBatch, TokenSet } from "./tokens/token_set.ts";
 export * from "./metrics/index.ts";
 export { confusionPicture, type GreyPicture } from "./reports/confusion_picture.ts";
 export { classTable, confusionTable } from "./reports/tables.ts";
+export {
+  type CrossModalModels,
+  crossModalRows,
+  type CrossModalVectors,
+} from "./retrieval/cross_modal.ts";
+export { centred, type Recall, recallBetween } from "./retrieval/recall.ts";

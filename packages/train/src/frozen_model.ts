@@ -21,6 +21,8 @@ import {
   type ResolvedPretrainConfig,
 } from "./config/index.ts";
 
+import { buildModels, type Models, modelNamesInFiles } from "./models.ts";
+
 /** How the model's sound was made: a checkpoint's `audio`. */
 export interface AudioConvention {
   preset: "standard" | "reference";
@@ -204,6 +206,68 @@ export async function loadFrozenModel(
   return { encoder, facts, path: checkpoint.path, hash, notes };
 }
 
+/** Context encoder, predictor and target encoder, all without gradients. */
+export interface FrozenModels extends Omit<FrozenModel, "encoder"> {
+  models: Models;
+  /** The configuration of the run, as far as its checkpoint keeps it. */
+  config: ResolvedPretrainConfig;
+}
+
+/**
+ * Reads all of a run's models.
+ *
+ * @throws AvjepaError as {@link loadFrozenModel}.
+ */
+export async function loadFrozenModels(
+  path: string,
+  options: Omit<FrozenModelOptions, "key">,
+): Promise<FrozenModels> {
+  const checkpoint = await openCheckpoint(path);
+  const facts = encoderFacts(checkpoint);
+  const { crop = facts.crop, frames = facts.frames, device } = options;
+  checkSizes(facts, crop, frames);
+  const kept = checkpoint.state.config as unknown as ResolvedPretrainConfig;
+  const config: ResolvedPretrainConfig = {
+    ...kept,
+    data: { ...kept.data, crop_size: crop, num_frames: frames },
+    // The sound is as it was, whatever the clips in use are.
+    ...(facts.audio === null
+      ? {}
+      : {
+          data: {
+            ...kept.data,
+            crop_size: crop,
+            num_frames: frames,
+            audio: { ...kept.data.audio, duration: facts.audio.seconds },
+          },
+        }),
+    optimization: { ...kept.optimization, activation_checkpointing: "none" },
+  };
+  const models = buildModels(config, device);
+  const { tensors } = await loadSafetensors(
+    join(checkpoint.path, "weights.safetensors"),
+    { device },
+  );
+  const notes: string[] = [];
+  try {
+    for (const [part, name] of Object.entries(modelNamesInFiles)) {
+      const module = models[part as keyof Models];
+      const weights = Object.fromEntries(
+        Object.entries(tensors)
+          .filter(([key]) => key.startsWith(`${name}.`))
+          .map(([key, values]) => [key.slice(name.length + 1), values]),
+      );
+      notes.push(...fitPositions(module, weights, facts, crop, frames));
+      module.loadStateDict(weights);
+      freeze(module);
+    }
+  } finally {
+    for (const values of Object.values(tensors)) values.dispose();
+  }
+  const hash = checkpoint.state.files["weights.safetensors"]?.sha256 ?? "";
+  return { models, facts, config, path: checkpoint.path, hash, notes };
+}
+
 /**
  * Position tables are formulas: at another size than the run's the one of that
  * size takes the checkpoint's place.
@@ -218,7 +282,7 @@ export function fitPositions(
   const notes: string[] = [];
   for (const [name, parameter] of encoder.namedParameters()) {
     const given = weights[name];
-    if (!/^(video_)?pos_embed$/.test(name) || given === undefined) continue;
+    if (!isVideoTable.test(name) || given === undefined) continue;
     if (given.shape.join() === parameter.shape.join()) continue;
     weights[name] = parameter;
     notes.push(
@@ -227,6 +291,8 @@ export function fitPositions(
   }
   return notes;
 }
+
+const isVideoTable = /^((video_)?pos_embed|predictor_pos_embed(_v)?)$/;
 
 function checkSizes(facts: EncoderFacts, crop: number, frames: number): void {
   const fail = (what: string, hint: string): never => {

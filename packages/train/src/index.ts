@@ -31,6 +31,7 @@ export {
   encoderFacts,
   fitPositions,
   loadFrozenModel,
+  loadFrozenModels,
   requireModel,
 } from "./frozen_model.ts";
 export type {
@@ -38,6 +39,7 @@ export type {
   EncoderFacts,
   FrozenModel,
   FrozenModelOptions,
+  FrozenModels,
 } from "./frozen_model.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
