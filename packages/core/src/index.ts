@@ -20,7 +20,12 @@ export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";
 export * as nn from "./nn/index.ts";
 export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
-export { loadSafetensors, saveSafetensors } from "./safetensors.ts";
+export {
+  loadSafetensors,
+  openSafetensors,
+  saveSafetensors,
+  type StoredTensor,
+} from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
 export {
   concat,
