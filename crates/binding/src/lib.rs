@@ -9,4 +9,5 @@ mod handles;
 mod media;
 mod table;
 mod tensors;
+mod torch_file;
 mod wire;

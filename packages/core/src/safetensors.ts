@@ -174,6 +174,45 @@ export async function mapSafetensors(path: string): Promise<MappedSafetensors> {
   }
 }
 
+/** A tensor in a file, read when asked for. */
+export interface StoredTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** @throws AvjepaError AVJ_SAFETENSORS when the file has changed or cannot be read. */
+  read(): Promise<HostArray>;
+}
+
+/**
+ * Checks a file and lists its tensors, without reading them.
+ *
+ * @throws AvjepaError AVJ_SAFETENSORS naming the file and what is wrong with it.
+ */
+export async function openSafetensors(
+  path: string,
+): Promise<Map<string, StoredTensor>> {
+  const file = await openFile(path);
+  try {
+    const { entries, start } = await readHeader(path, file);
+    return new Map(
+      entries.map(([name, { dtype, shape, begin, end }]) => {
+        const read = async () => {
+          const again = await openFile(path);
+          try {
+            const bytes = new Uint8Array(end - begin);
+            await readExactly(path, again, bytes, start + begin);
+            return hostArray(dtype, bytes);
+          } finally {
+            await again.close();
+          }
+        };
+        return [name, { dtype, shape, read }];
+      }),
+    );
+  } finally {
+    await file.close();
+  }
+}
+
 async function openFile(path: string): Promise<FileHandle> {
   try {
     return await open(path, "r");
