@@ -1,11 +1,14 @@
 /** Measures what frozen features are worth: bun run eval CONFIG */
 
-import { describeDevice } from "@avjepa/core";
+import { AvjepaError, describeDevice } from "@avjepa/core";
 import {
   checkpointPath,
+  formatPlan,
   loadEvalConfig,
   loadFrozenModel,
+  loadPretrainConfig,
   openDevice,
+  planRun,
   replaceFile,
   requireModel,
   RunFolder,
@@ -14,11 +17,19 @@ import {
   exitStopped,
   toYaml,
 } from "@avjepa/train";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { makeCommand, runCommand } from "./lib/cli.ts";
+import {
+  type CommonOptions,
+  makeCommand,
+  type Outcome,
+  runCommand,
+} from "./lib/cli.ts";
 import { classify } from "./lib/eval/classification.ts";
 import { evalConfigHash } from "./lib/eval/config_key.ts";
+import { formatEvalPlan, planEvaluation } from "./lib/eval/plan.ts";
+import { predictPixels } from "./lib/eval/prediction.ts";
 import { retrieve } from "./lib/eval/retrieval.ts";
 import { Stages } from "./lib/eval/stage.ts";
 
@@ -33,6 +44,7 @@ const command = makeCommand({
     "ranks",
     "set",
     "resume",
+    "steps",
     "seed",
     "dryRun",
     "json",
@@ -43,7 +55,13 @@ const command = makeCommand({
   ],
 });
 
-await runCommand(command, async (options) => {
+command.option(
+  "--allow-missing <pattern...>",
+  "weights that a published checkpoint may lack, such as 'patch_embed.audio_proj.*'",
+);
+
+await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
+  if (isPretraining(options.config as string)) return predict(options);
   // --- What is asked for -------------------------------------------------------------------------------------------
   const { folder, seed, set } = options;
   const { config, warnings } = loadEvalConfig(options.config as string, {
@@ -52,9 +70,15 @@ await runCommand(command, async (options) => {
     seed,
     allowUnset: options.dryRun,
   });
-  for (const text of warnings)
+  const warn = (text: string) =>
     console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
+  warnings.forEach(warn);
   const device = openDevice(options.devices, options.ranks);
+  if (options.dryRun) {
+    const plan = await planEvaluation(config, warn);
+    for (const line of formatEvalPlan(plan)) console.error(line);
+    return { result: plan };
+  }
   const { pretrain } = config;
 
   // --- The encoder -------------------------------------------------------------------------------------------------
@@ -64,6 +88,8 @@ await runCommand(command, async (options) => {
     device,
     crop: config.optimization.resolution,
     frames: config.data.frames_per_clip,
+    allowMissing: [...pretrain.allow_missing, ...(options.allowMissing ?? [])],
+    positions: config.meta.compat === "reference" ? "analytic" : "interpolate",
   });
   requireModel(model.facts, pretrain, model.path);
 
@@ -94,6 +120,7 @@ await runCommand(command, async (options) => {
     stages,
     stop,
     anew: options.resume === "never",
+    steps: options.steps,
   });
   if (figures === null) {
     info.end(0, `stopped by ${stop.signal}`);
@@ -113,3 +140,39 @@ await runCommand(command, async (options) => {
   run.release();
   return { result: { outcome: "finished", folder: run.path, ...result } };
 });
+
+/** The prediction task's configurations are pretraining's: they name an application. */
+function isPretraining(path: string): boolean {
+  return existsSync(path) && /^app\s*:/m.test(readFileSync(path, "utf8"));
+}
+
+/** `app: avprediction`: a decoder on a frozen predictor. */
+async function predict(options: CommonOptions): Promise<Outcome> {
+  const { folder, seed, set, steps, dryRun } = options;
+  const path = options.config as string;
+  const { config, warnings } = loadPretrainConfig(path, {
+    set,
+    folder,
+    seed,
+    allowUnset: dryRun,
+  });
+  for (const text of warnings)
+    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
+  if (config.app !== "avprediction")
+    throw new AvjepaError("AVJ_APP", `${path} is for app: ${config.app}`, {
+      hint: `bun run pretrain ${path} trains it; evaluations are in configs/evals`,
+    });
+  const device = openDevice(options.devices, options.ranks);
+  const about = `${device} (${describeDevice(device)})`;
+  if (dryRun) {
+    const plan = planRun(config, 1, { device: about });
+    for (const line of formatPlan(plan)) console.error(line);
+    return { result: plan };
+  }
+  return predictPixels(config, {
+    device,
+    about,
+    ...(steps === undefined ? {} : { steps }),
+    anew: options.resume === "never",
+  });
+}

@@ -40,6 +40,7 @@ import {
 import { join } from "node:path";
 
 import { makeCommand, runCommand } from "./lib/cli.ts";
+import { makeOnlineProbe } from "./lib/online_probe.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -95,6 +96,7 @@ await runCommand(command, async (options) => {
   const samples = readIndex(...data.datasets).paths.length;
   if (data.held_out.length > 0) readIndex(...data.held_out);
   const plan = planSteps(config, samples, options.steps);
+  const probe = makeOnlineProbe(config, device);
 
   // --- The folder, and what is in it -------------------------------------------------------------------------------
   const run = RunFolder.open(logging.folder);
@@ -188,6 +190,9 @@ await runCommand(command, async (options) => {
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
         : undefined;
+      const probed = probe?.due(step)
+        ? await traced("probe", () => probe.measure(trainer.models.target))
+        : {};
 
       const stepMs = performance.now() - begun;
       const rows = sum(clips, (batch) => batch.rows);
@@ -215,6 +220,7 @@ await runCommand(command, async (options) => {
         tokens_target: sum(clips, (b) => b.masks?.target.position.length ?? 0),
         ...health,
         ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
+        ...probed,
       });
       const rank = health.effective_rank;
       const alarm = rank === undefined ? undefined : collapse.look(rank);

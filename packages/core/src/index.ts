@@ -21,18 +21,13 @@ export * as nn from "./nn/index.ts";
 export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
 export {
-<<<<<<< HEAD
   type HostTensor,
   loadSafetensors,
   type MappedSafetensors,
   mapSafetensors,
-  saveSafetensors,
-=======
-  loadSafetensors,
   openSafetensors,
   saveSafetensors,
   type StoredTensor,
->>>>>>> weights
 } from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
 export {

@@ -16,6 +16,11 @@ export {
   trainLinearProbes,
 } from "./probes/linear_probe.ts";
 export {
+  type LabelledClips,
+  type OnlineFigures,
+  onlineProbe,
+} from "./probes/online_probe.ts";
+export {
   pooledOf,
   type PooledFeatures,
 } from "./probes/pooled.ts";
@@ -70,3 +75,4 @@ export {
   type CrossModalVectors,
 } from "./retrieval/cross_modal.ts";
 export { centred, type Recall, recallBetween } from "./retrieval/recall.ts";
+export * from "./prediction/index.ts";

@@ -7,11 +7,16 @@ import { AvjepaError, type nn, loadSafetensors } from "@avjepa/core";
 import {
   AudioVideoEncoder,
   Blank,
+  describeForeignEncoder,
   freeze,
+  isForeignCheckpoint,
+  loadForeignWeights,
+  readForeignCheckpoint,
   VideoEncoder,
   type VitDims,
 } from "@avjepa/models";
 
+import { fileEntry } from "./checkpoint/state.ts";
 import { type Checkpoint, openCheckpoint } from "./checkpoint/store.ts";
 import {
   type ModelSize,
@@ -47,6 +52,7 @@ export interface EncoderFacts {
   patch: number;
   tubelet: number;
   uniformPower: boolean;
+  positions: "sincos" | "rotary";
   /** null: the model has no sound. */
   audio: AudioConvention | null;
 }
@@ -69,6 +75,10 @@ export interface FrozenModelOptions {
   /** Side of the picture and frames of a clip in use; default: the run's. */
   crop?: number;
   frames?: number;
+  /** Of published checkpoints: patterns of weights that may be missing. */
+  allowMissing?: readonly string[];
+  /** Of published checkpoints at another size: `analytic` is the published evaluations' way. */
+  positions?: "interpolate" | "analytic";
 }
 
 /**
@@ -132,6 +142,7 @@ export function encoderFacts({ state }: Checkpoint): EncoderFacts {
     patch: data.patch_size,
     tubelet: data.tubelet_size,
     uniformPower: model.uniform_power,
+    positions: "sincos",
     audio: (state.audio as AudioConvention | null) ?? null,
   };
 }
@@ -151,7 +162,8 @@ export function blankEncoder(
     device: options.device,
     generator: new Blank(),
   };
-  if (facts.audio === null) return new VideoEncoder(common);
+  if (facts.audio === null)
+    return new VideoEncoder({ ...common, positions: facts.positions });
   const { rows, patch, frames } = facts.audio;
   return new AudioVideoEncoder({
     ...common,
@@ -162,15 +174,16 @@ export function blankEncoder(
 }
 
 /**
- * Reads the encoder of one of our checkpoints.
+ * Reads the encoder of a checkpoint: one of ours (its directory, a link to it,
+ * or a run folder), or a published one.
  *
- * @param path a checkpoint's directory, a link to it, or a run folder.
- * @throws AvjepaError AVJ_CHECKPOINT; AVJ_STATE_DICT when it has no such encoder.
+ * @throws AvjepaError AVJ_CHECKPOINT, AVJ_FOREIGN; AVJ_STATE_DICT when it has no such encoder.
  */
 export async function loadFrozenModel(
   path: string,
   options: FrozenModelOptions,
 ): Promise<FrozenModel> {
+  if (isForeignCheckpoint(path)) return loadPublishedModel(path, options);
   const checkpoint = await openCheckpoint(path);
   const facts = encoderFacts(checkpoint);
   const { crop = facts.crop, frames = facts.frames, key, device } = options;
@@ -204,6 +217,59 @@ export async function loadFrozenModel(
   freeze(encoder);
   const hash = checkpoint.state.files["weights.safetensors"]?.sha256 ?? "";
   return { encoder, facts, path: checkpoint.path, hash, notes };
+}
+
+/** The encoder of a file of V-JEPA, AVJEPA or V-JEPA 2. */
+async function loadPublishedModel(
+  path: string,
+  options: FrozenModelOptions,
+): Promise<FrozenModel> {
+  const { key, device, allowMissing = [], positions = "interpolate" } = options;
+  // The target encoder goes by several names there, or is the only encoder.
+  const wanted = key === "encoder" ? { key } : {};
+  const checkpoint = await readForeignCheckpoint(path, wanted);
+  const hints = options.frames === undefined ? {} : { frames: options.frames };
+  const found = await describeForeignEncoder(checkpoint, hints);
+  const { audio, ...own } = found;
+  const facts: EncoderFacts = {
+    ...own,
+    audio: audio === null ? null : publishedSound(audio),
+  };
+  const { crop = facts.crop, frames = facts.frames } = options;
+  checkSizes(facts, crop, frames);
+  const encoder = blankEncoder(facts, { crop, frames, device });
+  const notes = await loadForeignWeights(encoder, checkpoint.weights, {
+    allowMissing,
+    positions,
+    path,
+  });
+  freeze(encoder);
+  const file = statSync(path).isDirectory()
+    ? join(path, "model.safetensors")
+    : path;
+  const { sha256: hash } = await fileEntry(file);
+  return { encoder, facts, path, hash, notes };
+}
+
+/** The published audio-visual code's spectrogram: decibels, as they are. */
+function publishedSound(audio: {
+  mel: number;
+  frames: number;
+  patch: readonly [mel: number, frames: number];
+}): AudioConvention {
+  const [patch, width] = audio.patch;
+  return {
+    preset: "reference",
+    mean: 0,
+    std: 0.5,
+    num_mel: audio.mel,
+    rows: audio.mel / patch,
+    cols: audio.frames / width,
+    patch,
+    frames: audio.frames,
+    // 16 frames, 4 apart, at 30 a second.
+    seconds: 64 / 30,
+  };
 }
 
 /** Context encoder, predictor and target encoder, all without gradients. */
@@ -323,7 +389,10 @@ export function requireModel(
     tubelet_size: number | null;
   },
   path: string,
+  sections: Partial<Record<keyof typeof said, string>> = {},
 ): void {
+  const keyOf = (name: string): string =>
+    `${sections[name as keyof typeof said] ?? "pretrain"}.${name}`;
   const wrong: [key: string, said: string, found: string][] = [];
   if (said.model_name !== null) {
     const { embed_dim } = modelSizes[said.model_name] as ModelSize;
@@ -352,11 +421,11 @@ export function requireModel(
       `${path} holds another model than the configuration says:`,
       ...wrong.map(
         ([key, given, found]) =>
-          `pretrain.${key} is ${given}, but the checkpoint's is ${found === "null" ? `of width ${facts.dims.embedDim}` : found}`,
+          `${keyOf(key)} is ${given}, but the checkpoint's is ${found === "null" ? `of width ${facts.dims.embedDim}` : found}`,
       ),
     ].join("\n"),
     {
-      hint: `name the right checkpoint, or set ${wrong.map(([key, , found]) => `--set pretrain.${key}=${found}`).join(" ")}`,
+      hint: `name the right checkpoint, or set ${wrong.map(([key, , found]) => `--set ${keyOf(key)}=${found}`).join(" ")}`,
     },
   );
 }

@@ -16,4 +16,6 @@ export interface EvalContext {
   stop: StopFlag;
   /** Take no notice of probes that are there. */
   anew: boolean;
+  /** `--steps`: steps after which probes stop training. */
+  steps?: number | undefined;
 }

@@ -1,6 +1,6 @@
 /** The samples an evaluation is about: an index file, or a folder of class folders. */
 
-import { AvjepaError } from "@avjepa/core";
+import { AvjepaError, native } from "@avjepa/core";
 import { makeIndex, readIndex } from "@avjepa/data";
 import type { LabelledIndex } from "@avjepa/evals";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -76,7 +76,7 @@ function splitLabels(name: string, file: string): EvalIndex {
   const paths = readIndex(file).paths.map((path) =>
     resolve(dirname(name), relative(here, resolve(path))),
   );
-  writeFileSync(file, paths.map((path) => `"${path}" 0\n`).join(""));
+  writeFileSync(file, paths.map((path) => native.mediaIndexLine(path, 0)).join(""));
   const { fingerprint } = readIndex(file);
   return {
     name,

@@ -52,6 +52,8 @@ export interface ProbeContext {
   log: EpochLog;
   /** Take no notice of probes that are there. */
   anew: boolean;
+  /** `--steps`: steps after which to stop training, and test. */
+  steps?: number | undefined;
 }
 
 /** A probe of the grid, and how it did. */
@@ -134,7 +136,7 @@ export async function runProbes(
   if (before) {
     training.step = before.step;
     training.sums = before.sums;
-    if (before.step < training.steps)
+    if (before.step < Math.min(training.steps, context.steps ?? Infinity))
       stages.say(`${task.tag}: going on after step ${before.step}`);
   }
   log.truncateTo(training.epoch);
@@ -147,13 +149,14 @@ export async function runProbes(
   };
   const all = task.valSamples;
   const valLabels: Labels = Array.from(all, (i) => task.valLabels[i]!);
+  const last = Math.min(training.steps, context.steps ?? Infinity);
   stages.begin(task.tag, "steps", training.step);
-  while (training.step < training.steps) {
+  while (training.step < last) {
     await training.next();
     const { sums } = training;
     const loss = Math.min(...sums.loss) / sums.samples;
     const known = Number.isFinite(loss) ? `loss ${loss.toFixed(4)}` : "";
-    stages.at(training.step, training.steps, known);
+    stages.at(training.step, last, known);
     if (training.atEpochEnd) {
       const chosen = await pick();
       const best = bestOf(chosen, points);
@@ -173,11 +176,11 @@ export async function runProbes(
         val_acc: score(tested!, valLabels),
       });
       await store.save(grid, training);
-    } else if (stop.signal) {
+    } else if (stop.signal || training.step === last) {
       await training.settle();
       await store.save(grid, training);
     }
-    if (stop.signal && training.step < training.steps) return null;
+    if (stop.signal && training.step < last) return null;
   }
 
   const chosen = await pick();
@@ -198,7 +201,7 @@ export async function runProbes(
     best,
     predictions: tested[best]!,
     shape,
-    steps: training.steps,
+    steps: training.step,
     split,
   };
 }
