@@ -86,8 +86,12 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   const model = await loadFrozenModel(path, {
     key: pretrain.checkpoint_key,
     device,
-    crop: config.optimization.resolution,
-    frames: config.data.frames_per_clip,
+    ...(config.eval_name === "image_classification_frozen"
+      ? { crop: config.data.resolution, frames: pretrain.frames_per_clip }
+      : {
+          crop: config.optimization.resolution,
+          frames: config.data.frames_per_clip,
+        }),
     allowMissing: [...pretrain.allow_missing, ...(options.allowMissing ?? [])],
     positions: config.meta.compat === "reference" ? "analytic" : "interpolate",
   });

@@ -50,6 +50,7 @@ export {
   type FrozenEncoder,
   type Inputs,
   onlyModalities,
+  type SampleBatch,
   type SampleTokens,
   type SequenceOptions,
   type SkippedFile,

@@ -11,11 +11,13 @@ import {
   type TokenSet,
 } from "@avjepa/evals";
 import { AvjepaError } from "@avjepa/core";
+import { imageExtensions, mediaExtensions } from "@avjepa/data";
 import type { FrozenModel, ResolvedEvalConfig } from "@avjepa/train";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 import { clipPlans } from "./clips.ts";
+import { imageFolder } from "./images.ts";
 import { EpochLog } from "./epoch_log.ts";
 import {
   alignClasses,
@@ -40,6 +42,8 @@ export function inputsOf(
   config: ResolvedEvalConfig,
   model: FrozenModel,
 ): Inputs {
+  if (config.eval_name === "image_classification_frozen")
+    return { clips: ["video"] };
   const { modalities } = config.data;
   if (model.facts.audio === null && modalities.includes("audio")) {
     if (config.eval_name !== "video_classification_frozen")
@@ -63,14 +67,17 @@ export async function classify(
   const { data } = config;
   const work = join(folder, "indexes");
   mkdirSync(work, { recursive: true });
-  const open = (name: string, as: string) =>
-    openIndex(name, work, as, data.multi_label);
-  const train = await open(data.dataset_train!, "train");
+  const image = config.eval_name === "image_classification_frozen";
+  const open = (split: "train" | "val") => {
+    const own = split === "train" ? data.dataset_train : data.dataset_val;
+    const name = image ? imageFolder(config, split) : own!;
+    const kinds = image ? imageExtensions : mediaExtensions;
+    return openIndex(name, work, split, data.multi_label, kinds);
+  };
+  const train = await open("train");
   // In cross-validation the training set is tested, part by part.
   const val =
-    data.dataset_val === undefined
-      ? train
-      : alignClasses(train, await open(data.dataset_val, "val"));
+    data.folds > 1 ? train : alignClasses(train, await open("val"));
   for (const notice of new Set([...train.notices, ...val.notices]))
     stages.say(notice);
   checkLabels(train, val, data.num_classes!, data.multi_label);

@@ -1,10 +1,11 @@
 /** The clips of an evaluation: what its loader is told, and what its tokens are called. */
 
 import { ClipLoader, type ClipLoaderOptions } from "@avjepa/data";
-import type { CacheSettings, Inputs, SequenceOptions } from "@avjepa/evals";
+import type { Inputs, SequenceOptions } from "@avjepa/evals";
 import type { FrozenModel, ResolvedEvalConfig } from "@avjepa/train";
 
 import type { EvalIndex } from "./index_source.ts";
+import type { SampleSource, SourceContext } from "./source.ts";
 
 /** How the samples of an index are cut. */
 export interface ClipPlan {
@@ -35,17 +36,18 @@ export function clipPlans(config: ResolvedEvalConfig): {
 } {
   const { data, optimization, cache, meta } = config;
   const attend = optimization.attend_across_segments;
+  const image = config.eval_name === "image_classification_frozen";
   // The published code draws clips in testing as well.
   const reference = meta.compat === "reference";
   const train = Array.from({ length: cache.train_passes }, (_, pass) => ({
-    segments: attend ? data.num_segments : 1,
+    segments: attend && !image ? data.num_segments : 1,
     views: 1,
     augment: cache.train_passes > 1 || reference,
     seed: cache.train_passes > 1 || reference ? meta.seed + pass : 0,
   }));
   const val = {
-    segments: data.num_segments,
-    views: data.modalities.includes("video") ? data.num_views_per_segment : 1,
+    segments: image ? 1 : data.num_segments,
+    views: data.modalities.includes("video") && !image ? data.num_views_per_segment : 1,
     augment: false,
     seed: reference ? meta.seed : 0,
   };
@@ -141,31 +143,34 @@ export function sequenceOptions(
     attend: config.optimization.attend_across_segments,
     dtype: config.cache.dtype,
     bfloat16: config.optimization.use_bfloat16,
+    replaces: true,
   };
 }
 
-/** What decides the tokens of a split. */
-export function cacheSettings(
-  model: FrozenModel,
-  key: string,
+/** The clips of an index. */
+export function clipSource(
+  { model, config, device, inputs }: SourceContext,
   index: EvalIndex,
-  options: ClipLoaderOptions,
-  sequences: SequenceOptions,
-): CacheSettings {
-  const { batch: _, data, ...rest } = options;
-  const { num_workers: __, max_bad_fraction: ___, ...kept } = data ?? {};
+  plan: ClipPlan,
+): SampleSource {
+  const options = loaderOptions(model, config, plan);
+  const { batch, data, ...rest } = options;
+  const { num_workers: _, max_bad_fraction: __, ...kept } = data ?? {};
+  const { facts } = model;
+  const side = Math.floor(config.optimization.resolution / facts.patch);
+  const time = Math.ceil(config.data.frames_per_clip / facts.tubelet);
+  const tokens = {
+    video: time * side * side,
+    audio: facts.audio ? facts.audio.rows * facts.audio.cols : 0,
+  };
+  const clip = Object.values(inputs)
+    .flat()
+    .reduce((sum, modality) => sum + tokens[modality], 0);
   return {
-    format: 1,
-    weights: model.hash,
-    encoder: { key, ...model.facts },
-    index: index.fingerprint,
-    clips: { ...rest, data: kept },
-    segments: sequences.segments,
-    views: sequences.views,
-    attend: sequences.attend,
-    bfloat16: sequences.bfloat16,
-    modalities: sequences.inputs,
-    inputs: Object.keys(sequences.inputs),
-    dtype: sequences.dtype,
+    batch,
+    settings: { ...rest, data: kept },
+    tokens: clip * plan.segments * plan.views,
+    sequences: sequenceOptions(config, plan, inputs),
+    open: (position) => openClips(index, options, position, device),
   };
 }

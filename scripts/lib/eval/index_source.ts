@@ -1,7 +1,7 @@
 /** The samples an evaluation is about: an index file, or a folder of class folders. */
 
 import { AvjepaError, native } from "@avjepa/core";
-import { makeIndex, readIndex } from "@avjepa/data";
+import { makeIndex, mediaExtensions, readIndex } from "@avjepa/data";
 import type { LabelledIndex } from "@avjepa/evals";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
@@ -27,6 +27,7 @@ export async function openIndex(
   work: string,
   as: string,
   multiLabel: boolean,
+  extensions: ReadonlySet<string> = mediaExtensions,
 ): Promise<EvalIndex> {
   if (!existsSync(name))
     throw new AvjepaError("AVJ_INDEX", `there is no index or folder ${name}`, {
@@ -40,7 +41,7 @@ export async function openIndex(
     );
   if (multiLabel) return splitLabels(name, join(work, `${as}.csv`));
   const file = isFolder ? join(work, `${as}.csv`) : name;
-  const made = isFolder ? await makeIndex(name, file) : null;
+  const made = isFolder ? await makeIndex(name, file, extensions) : null;
   const lines = readIndex(file);
   return {
     name,

@@ -1,32 +1,23 @@
 /** The tokens of an evaluation's splits: found in the cache, or made. */
 
 import { AvjepaError } from "@avjepa/core";
-import { encodeIndex, type Inputs, TokenCache } from "@avjepa/evals";
+import { encodeIndex, TokenCache } from "@avjepa/evals";
 import {
   formatBytes,
-  type FrozenModel,
   type ResolvedEvalConfig,
   type StopFlag,
 } from "@avjepa/train";
 import { existsSync, mkdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-import {
-  cacheSettings,
-  type ClipPlan,
-  loaderOptions,
-  openClips,
-  sequenceOptions,
-} from "./clips.ts";
+import { type ClipPlan, clipSource } from "./clips.ts";
+import { pictureSource } from "./images.ts";
 import type { EvalIndex } from "./index_source.ts";
+import type { SourceContext } from "./source.ts";
 import type { Stages } from "./stage.ts";
 
 /** What encodes, and who is told. */
-export interface TokenMaker {
-  model: FrozenModel;
-  config: ResolvedEvalConfig;
-  device: string;
-  inputs: Inputs;
+export interface TokenMaker extends SourceContext {
   stages: Stages;
   stop: StopFlag;
 }
@@ -52,20 +43,23 @@ export async function tokensOf(
   index: EvalIndex,
   plan: ClipPlan,
 ): Promise<TokenCache | null> {
-  const { model, config, device, inputs, stages, stop } = maker;
-  const options = loaderOptions(model, config, plan);
-  const sequences = sequenceOptions(config, plan, inputs);
+  const { model, config, inputs, stages, stop } = maker;
+  const source =
+    config.eval_name === "image_classification_frozen"
+      ? pictureSource(maker, index, plan)
+      : clipSource(maker, index, plan);
+  const { sequences, batch } = source;
   const root = cacheRoot(config);
-  const cache = new TokenCache(
-    root,
-    cacheSettings(
-      model,
-      config.pretrain.checkpoint_key,
-      index,
-      options,
-      sequences,
-    ),
-  );
+  const cache = new TokenCache(root, {
+    format: 1,
+    weights: model.hash,
+    encoder: { key: config.pretrain.checkpoint_key, ...model.facts },
+    index: index.fingerprint,
+    samples: source.settings,
+    ...sequences,
+    modalities: inputs,
+    inputs: Object.keys(inputs),
+  });
   const total = index.paths.length;
   if (cache.complete) {
     stages.say(`tokens of ${name}: ${total} samples are in ${cache.folder}`);
@@ -73,13 +67,13 @@ export async function tokensOf(
   }
   if (cache.done > 0)
     stages.say(`tokens of ${name}: going on after ${cache.done} samples`);
-  else requireRoom(maker, name, total, plan, root);
+  else requireRoom(maker, name, total * source.tokens, root);
   stages.begin(`encoding ${name}`, "samples", cache.done);
   const whole = await encodeIndex(model.encoder, cache, {
     ...sequences,
     total,
-    batch: options.batch,
-    open: (position) => openClips(index, options, position, device),
+    batch,
+    open: (position) => source.open(position),
     onBatch: (done) => stages.at(done, total),
     stopped: () => stop.signal !== undefined,
   });
@@ -88,29 +82,19 @@ export async function tokensOf(
 
 /** Refuses what would not fit, before hours of work. */
 function requireRoom(
-  { model, config, inputs }: TokenMaker,
+  { model, config }: TokenMaker,
   name: string,
-  samples: number,
-  plan: ClipPlan,
+  tokens: number,
   root: string,
 ): void {
-  const { facts } = model;
-  const side = Math.floor(config.optimization.resolution / facts.patch);
-  const time = Math.ceil(config.data.frames_per_clip / facts.tubelet);
-  const tokens = {
-    video: time * side * side,
-    audio: facts.audio ? facts.audio.rows * facts.audio.cols : 0,
-  };
-  const clip = Object.values(inputs)
-    .flat()
-    .reduce((sum, modality) => sum + tokens[modality], 0);
-  const width = facts.dims.embedDim * (config.cache.dtype === "float32" ? 4 : 2);
-  const bytes = samples * plan.segments * plan.views * clip * width;
-  const most = config.cache.max_bytes ?? freeBytes(root);
+  const { cache } = config;
+  const width = model.facts.dims.embedDim * (cache.dtype === "float32" ? 4 : 2);
+  const bytes = tokens * width;
+  const most = cache.max_bytes ?? freeBytes(root);
   if (most === null || bytes <= most) return;
   throw new AvjepaError(
     "AVJ_TOKENS",
-    `the tokens of ${name} would take ${formatBytes(bytes)} in ${root}, where ${config.cache.max_bytes === null ? "there are" : "cache.max_bytes allows"} ${formatBytes(most)}`,
+    `the tokens of ${name} would take ${formatBytes(bytes)} in ${root}, where ${cache.max_bytes === null ? "there are" : "cache.max_bytes allows"} ${formatBytes(most)}`,
     {
       hint: "set cache.folder to a larger disk, or data.num_segments, data.num_views_per_segment or the index to something smaller",
     },

@@ -90,6 +90,7 @@ async function meansOf(
         attend: true,
         dtype: "float32",
         bfloat16,
+        replaces: true,
       },
     );
     dim = encoded.dim || dim;

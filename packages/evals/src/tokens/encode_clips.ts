@@ -1,7 +1,6 @@
 /** Tokens of clips under a frozen encoder, sample by sample, on the host. */
 
-import { autocast, noGrad, scope } from "@avjepa/core";
-import type { ClipBatch } from "@avjepa/data";
+import { autocast, noGrad, scope, type Tensor } from "@avjepa/core";
 import {
   AUDIO,
   type EncoderInput,
@@ -15,6 +14,26 @@ import {
 /** What can be asked for features. */
 export interface FrozenEncoder {
   forward(input: EncoderInput): Tokens;
+}
+
+/** A batch of samples, a row for each clip and view: clips or pictures. */
+export interface SampleBatch {
+  /** Samples; rows lie clip by clip. */
+  readonly samples: number;
+  /** `[samples]` lines in the index. */
+  readonly indices: Int32Array;
+  readonly video?: Tensor | undefined;
+  readonly audio?: Tensor | undefined;
+  readonly present: PackedIndices;
+  readonly events: readonly {
+    kind: string;
+    index: number;
+    path: string;
+    reason: string;
+    replaced: boolean;
+  }[];
+  /** Where the next batch begins. */
+  readonly next: { position: number };
 }
 
 /** What the encoder is given, under a name: `{ joint: ["video", "audio"] }`. */
@@ -34,6 +53,8 @@ export interface SequenceOptions {
   dtype: TokenType;
   /** Matrix products in bfloat16. */
   bfloat16: boolean;
+  /** Whether the loader puts other files in the place of those it cannot read, rather than leave them out. */
+  replaces: boolean;
 }
 
 /** A file that gave no sample. */
@@ -60,29 +81,29 @@ export interface EncodedBatch {
 }
 
 /**
- * Encodes a batch of a loader that goes through its index once, in order. A
- * file that could not be read was replaced by another: that one is dropped and
- * the file named.
+ * Encodes a batch of a loader that goes through its index once, in order. Where
+ * a file could not be read, and was replaced by another, that one is dropped
+ * and the file named.
  *
- * @param position of the batch's first sample among the loader's samples.
+ * @param position of the batch's first sample in the index.
  */
 export async function encodeBatch(
   encoder: FrozenEncoder,
-  batch: ClipBatch,
+  batch: SampleBatch,
   position: number,
   options: SequenceOptions,
 ): Promise<EncodedBatch> {
-  const { inputs, dtype } = options;
-  const expected = (s: number) => (position + s) % batch.info.samples;
+  const { inputs, dtype, replaces } = options;
   const samples: SampleTokens[] = [];
   const rows: number[] = [];
   for (let s = 0; s < batch.samples; s++) {
-    if (batch.indices[s] !== expected(s)) continue;
-    samples.push({ index: expected(s), sequences: {} });
+    const index = batch.indices[s]!;
+    if (replaces && index !== position + s) continue;
+    samples.push({ index, sequences: {} });
     rows.push(s);
   }
   const skipped = batch.events
-    .filter(({ replaced }) => replaced)
+    .filter(({ kind, replaced }) => replaced || kind === "bad")
     .map(({ index, path, reason }) => ({ index, path, reason }));
   let dim = 0;
   for (const [name, modalities] of Object.entries(inputs)) {
@@ -149,7 +170,7 @@ function joined(
 }
 
 function inputOf(
-  { video, audio }: Pick<ClipBatch, "video" | "audio">,
+  { video, audio }: Pick<SampleBatch, "video" | "audio">,
   modalities: readonly Modality[],
   present: PackedIndices,
 ): EncoderInput {

@@ -1,17 +1,16 @@
 /** From an index to a token cache. */
 
-import type { ClipBatch } from "@avjepa/data";
-
 import {
   encodeBatch,
   type FrozenEncoder,
+  type SampleBatch,
   type SequenceOptions,
 } from "./encode_clips.ts";
 import type { TokenCache } from "./token_cache.ts";
 
 /** A loader that goes through its samples once, in order. */
 export interface SampleLoader extends AsyncDisposable {
-  next(): Promise<ClipBatch | null>;
+  next(): Promise<SampleBatch | null>;
 }
 
 /** What is encoded, and who is told. */
