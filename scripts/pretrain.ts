@@ -56,6 +56,7 @@ import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
 import { freeBytes } from "./lib/doctor/machine.ts";
+import { makeOnlineProbe } from "./lib/online_probe.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -123,6 +124,7 @@ await runCommand(command, async (options) => {
   if (isFirst) warnOfMemory(planned.memory.total);
   const [headline = ""] = formatPlan(planned);
   const plan = planSteps(config, samples, options.steps);
+  const probe = makeOnlineProbe(config, device);
 
   // --- The processes of the run ------------------------------------------------------------------------------------
   // From here on a signal is heard; until the logs are there its note goes to the terminal.
@@ -231,6 +233,9 @@ await runCommand(command, async (options) => {
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
         : undefined;
+      const probed = probe?.due(step)
+        ? await traced("probe", () => probe.measure(trainer.models.target))
+        : {};
 
       const stepMs = performance.now() - begun;
       const own = {
@@ -268,6 +273,7 @@ await runCommand(command, async (options) => {
         tokens_target: all.tokensTarget,
         ...health,
         ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
+        ...probed,
       });
       const rank = health.effective_rank;
       const alarm = rank === undefined ? undefined : collapse.look(rank);

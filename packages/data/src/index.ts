@@ -13,6 +13,7 @@ export {
 } from "./clip_loader.ts";
 export { type Film, writeFilm } from "./film.ts";
 export {
+  imageExtensions,
   type IndexLines,
   type MadeIndex,
   makeIndex,
