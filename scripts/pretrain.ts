@@ -1,7 +1,12 @@
 /** Trains a model: bun run pretrain CONFIG */
 
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
-import { type ClipBatch, type FileCounts, readIndex } from "@avjepa/data";
+import {
+  type ClipBatch,
+  type FileCounts,
+  mediaVersions,
+  readIndex,
+} from "@avjepa/data";
 import {
   BackgroundWriter,
   CheckpointStore,
@@ -17,6 +22,7 @@ import {
   describeFile,
   exitStopped,
   filesOfAll,
+  formatBytes,
   formatPlan,
   heldOutLoss,
   initialiseFrom,
@@ -48,7 +54,9 @@ import {
 } from "@avjepa/train";
 import { join } from "node:path";
 
-import { makeCommand, runCommand } from "./lib/cli.ts";
+import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
+import { freeBytes } from "./lib/doctor/machine.ts";
+import { makeOnlineProbe } from "./lib/online_probe.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -92,8 +100,6 @@ await runCommand(command, async (options) => {
     allowUnset: options.dryRun,
   });
   const isFirst = (launch.place?.rank ?? 0) === 0;
-  const warn = (text: string) =>
-    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
   if (isFirst && (!launch.start || options.dryRun)) warnings.forEach(warn);
   if (launch.start && !options.dryRun) {
     // Devices that are not there are refused once, not by every process.
@@ -104,16 +110,21 @@ await runCommand(command, async (options) => {
   const device = openDevice(launch.devices.slice(0, 1));
   const about = { device: `${device} (${describeDevice(device)})` };
   if (options.dryRun) {
-    const samples = countSamples(config.data.datasets, warn);
+    const samples = countSamples(config.data.datasets);
     const plan = planRun(config, launch.world, { ...about, ...samples });
-    for (const line of formatPlan(plan)) console.error(line);
+    warnOfMemory(plan.memory.total);
+    formatPlan(plan).forEach(printer(options.json));
     return { result: plan };
   }
   refuseUnbuilt(config, path);
   const { data, logging, meta, optimization } = config;
   const samples = readIndex(...data.datasets).paths.length;
   if (data.held_out.length > 0) readIndex(...data.held_out);
+  const planned = planRun(config, launch.world, { ...about, samples });
+  if (isFirst) warnOfMemory(planned.memory.total);
+  const [headline = ""] = formatPlan(planned);
   const plan = planSteps(config, samples, options.steps);
+  const probe = makeOnlineProbe(config, device);
 
   // --- The processes of the run ------------------------------------------------------------------------------------
   // From here on a signal is heard; until the logs are there its note goes to the terminal.
@@ -144,15 +155,19 @@ await runCommand(command, async (options) => {
     const { allowChange } = options;
     const restored = await restoreRun(trainer, start.resume, { allowChange });
     ({ step, cursor } = restored);
+    if (isFirst) store.goBackTo(start.resume);
     notes.push(`continuing after step ${step} of ${start.resume.path}`);
     notes.push(...restored.notes);
   } else {
-    const aside = run && setRunAside(run.path, logging.write_tag);
-    if (aside) notes.push(`the run that was here is in ${aside} now`);
     if (start.initFrom) {
-      await initialiseFrom(trainer, start.initFrom);
+      // The others get them below; the run they come from may be set aside by then.
+      if (isFirst) await initialiseFrom(trainer, start.initFrom);
       notes.push(`weights of ${start.initFrom.path}`);
     }
+    // A run without a checkpoint begins again, its logs cut back to nothing.
+    const aside =
+      run && options.resume === "never" ? setRunAside(run.path) : undefined;
+    if (aside) notes.push(`the run that was here is in ${aside} now`);
   }
   ranks.broadcast(Object.values(weightsOf(trainer.models)));
   await ranks.barrier();
@@ -180,10 +195,8 @@ await runCommand(command, async (options) => {
       world: ranks.world,
       config_hash: configHash(config),
       from_step: step,
+      versions: { ffmpeg: mediaVersions() ?? "none" },
     });
-  const [headline = ""] = formatPlan(
-    planRun(config, ranks.world, { ...about, samples }),
-  );
   if (start.resume) logs.say(headline);
   else logs.note(headline);
   if (run?.takenOver)
@@ -220,6 +233,9 @@ await runCommand(command, async (options) => {
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
         : undefined;
+      const probed = probe?.due(step)
+        ? await traced("probe", () => probe.measure(trainer.models.target))
+        : {};
 
       const stepMs = performance.now() - begun;
       const own = {
@@ -257,6 +273,7 @@ await runCommand(command, async (options) => {
         tokens_target: all.tokensTarget,
         ...health,
         ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
+        ...probed,
       });
       const rank = health.effective_rank;
       const alarm = rank === undefined ? undefined : collapse.look(rank);
@@ -288,12 +305,13 @@ await runCommand(command, async (options) => {
   } catch (error) {
     // What is being written is good, and all that will be left.
     await writer.finish().catch(() => undefined);
-    info?.end(step - 1, `failed: ${(error as Error).message.split("\n")[0]}`);
+    info?.fail(step - 1, error);
     logs.close();
     throw error;
   }
 
   // --- The end -----------------------------------------------------------------------------------------------------
+  logs.endProgress();
   const finished = step >= plan.lastStep;
   const outcome = finished ? "finished" : `stopped by ${stopped}`;
   info?.end(step, outcome);
@@ -349,10 +367,7 @@ await runCommand(command, async (options) => {
 });
 
 /** For a plan, which may be made before the data is there. */
-function countSamples(
-  indexes: readonly string[],
-  warn: (text: string) => void,
-): { samples?: number } {
+function countSamples(indexes: readonly string[]): { samples?: number } {
   if (indexes.some((index) => index.includes("${"))) return {};
   try {
     return { samples: readIndex(...indexes).paths.length };
@@ -361,6 +376,15 @@ function countSamples(
     warn(error.message);
     return {};
   }
+}
+
+/** Before the system ends the process for it. */
+function warnOfMemory(needed: number): void {
+  const free = freeBytes();
+  if (needed <= free) return;
+  warn(
+    `training takes about ${formatBytes(needed)} of memory, but ${formatBytes(free)} are free: lower data.batch_size and raise optimization.grad_accum, or set optimization.activation_checkpointing: block`,
+  );
 }
 
 function sum<T>(items: readonly T[], value: (item: T) => number): number {

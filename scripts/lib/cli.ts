@@ -185,6 +185,17 @@ export async function runCommand<T extends object = object>(
   process.exit(exitCode);
 }
 
+/** Prints lines for people: to standard output, or to standard error where `--json` has that for itself. */
+export function printer(json: boolean): (text: string) => void {
+  const stream = json ? process.stderr : process.stdout;
+  return (text) => stream.write(`${text}\n`);
+}
+
+/** Says on standard error what the user should know, without stopping. */
+export function warn(text: string): void {
+  process.stderr.write(`warning: ${text.replaceAll("\n", "\n  ")}\n`);
+}
+
 /**
  * The options of a command line.
  *

@@ -4,6 +4,7 @@ import type { DType } from "@avjepa/core";
 import type { ParityCase } from "./case.ts";
 import { runClipSampling } from "./kinds/clip-sampling.ts";
 import { runMasks } from "./kinds/masks.ts";
+import { runMetrics } from "./kinds/metrics.ts";
 import { runRng } from "./kinds/rng.ts";
 import { runFbankStandard, runMelReference } from "./kinds/spectrogram.ts";
 import { runTransforms } from "./kinds/transforms.ts";
@@ -41,6 +42,7 @@ export const kinds: Record<string, Kind> = {
   loss: { run: runLoss, dtypes: both },
   masks: { run: runMasks, dtypes: once },
   mel_reference: { run: runMelReference, dtypes: once },
+  metrics: { run: runMetrics, dtypes: once },
   pooler: { run: runPooler, dtypes: both },
   posembed: { run: runPosembed, dtypes: both },
   predictor_av: { run: runPredictor, dtypes: both },
@@ -56,5 +58,4 @@ export const kinds: Record<string, Kind> = {
 export const pending: Record<string, string> = {
   checkpoints: "reading of torch.save files",
   hf_vjepa2: "models of V-JEPA 2",
-  metrics: "metrics of the evaluations",
 };

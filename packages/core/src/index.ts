@@ -24,8 +24,12 @@ export { Generator } from "./random.ts";
 export {
   type HostTensor,
   loadSafetensors,
+  type MappedSafetensors,
+  mapSafetensors,
+  openSafetensors,
   readTensors,
   saveSafetensors,
+  type StoredTensor,
 } from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
 export {

@@ -8,9 +8,15 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { awaitNative, native } from "./addon.ts";
-import { type DType, dtypeBytes, hostArray } from "./dtype.ts";
+import {
+  type DType,
+  dtypeBytes,
+  dtypeOf,
+  type HostArray,
+  hostArray,
+} from "./dtype.ts";
 import { AvjepaError } from "./error.ts";
-import { type Tensor, tensor } from "./tensor.ts";
+import { Tensor, tensor } from "./tensor.ts";
 
 const names: Record<DType, string> = {
   float32: "F32",
@@ -26,20 +32,18 @@ const types = new Map(
 /** The format's own limit. */
 const MAX_HEADER = 100_000_000;
 
+/** Values on the host. */
+export interface HostTensor {
+  shape: readonly number[];
+  values: HostArray;
+}
+
 /** What the header says of one tensor. */
 interface Entry {
   dtype: DType;
   shape: number[];
   begin: number;
   end: number;
-}
-
-/** A tensor's values on the host. */
-export interface HostTensor {
-  dtype: DType;
-  shape: readonly number[];
-  /** Little endian, row-major. */
-  bytes: Uint8Array;
 }
 
 /**
@@ -52,15 +56,15 @@ export async function readTensors(
   const copies = Object.entries(tensors).map(
     async ([name, { handle, dtype, shape }]): Promise<[string, HostTensor]> => {
       const bytes = await awaitNative(() => native.read(handle));
-      return [name, { dtype, shape, bytes }];
+      return [name, { shape, values: hostArray(dtype, bytes) }];
     },
   );
   return Object.fromEntries(await Promise.all(copies));
 }
 
 /**
- * Writes tensors, those on devices read one at a time. Equal tensors give
- * equal bytes: keys are written in the order given.
+ * Writes tensors, read from their devices one at a time, or the host's. Equal
+ * tensors give equal bytes: keys are written in the order given.
  */
 export async function saveSafetensors(
   path: string,
@@ -71,8 +75,12 @@ export async function saveSafetensors(
     ? { __metadata__: metadata }
     : {};
   let at = 0;
-  for (const [name, { dtype, shape }] of Object.entries(tensors)) {
-    const end = shape.reduce((bytes, n) => bytes * n, dtypeBytes(dtype)) + at;
+  for (const [name, values] of Object.entries(tensors)) {
+    const { shape } = values;
+    const dtype =
+      values instanceof Tensor ? values.dtype : dtypeOf(values.values);
+    const size = shape.reduce((product, length) => product * length, 1);
+    const end = at + size * dtypeBytes(dtype);
     header[name] = { dtype: names[dtype], shape, data_offsets: [at, end] };
     at = end;
   }
@@ -87,17 +95,21 @@ export async function saveSafetensors(
   try {
     await writeAll(file, length);
     await writeAll(file, text);
-    for (const tensor of Object.values(tensors)) {
-      const bytes =
-        "bytes" in tensor
-          ? tensor.bytes
-          : await awaitNative(() => native.read(tensor.handle));
-      await writeAll(file, bytes);
-    }
+    for (const values of Object.values(tensors))
+      await writeAll(file, await bytesOf(values));
     await file.sync();
   } finally {
     await file.close();
   }
+}
+
+async function bytesOf(source: Tensor | HostTensor): Promise<Uint8Array> {
+  if (source instanceof Tensor) {
+    const { handle } = source;
+    return awaitNative(() => native.read(handle));
+  }
+  const { buffer, byteOffset, byteLength } = source.values;
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -141,6 +153,77 @@ export async function loadSafetensors(
     }
     // Not by assignment: a tensor may be called "__proto__".
     return { tensors: Object.fromEntries(loaded), metadata };
+  } finally {
+    await file.close();
+  }
+}
+
+/** What {@link mapSafetensors} returns. */
+export interface MappedSafetensors {
+  /** Views of the file: read when first touched, and not to be written. */
+  tensors: Record<string, HostTensor>;
+  metadata: Record<string, string>;
+}
+
+/**
+ * Maps a file's tensors into memory without reading them.
+ *
+ * @throws AvjepaError AVJ_SAFETENSORS, as {@link loadSafetensors}; also for
+ *   tensors that are not aligned to their type.
+ */
+export async function mapSafetensors(path: string): Promise<MappedSafetensors> {
+  const file = await openFile(path);
+  try {
+    const { entries, metadata, start } = await readHeader(path, file);
+    const bytes = Bun.mmap(path);
+    const views = entries.map(
+      ([name, { dtype, shape, begin, end }]): [string, HostTensor] => {
+        if ((start + begin) % dtypeBytes(dtype) !== 0)
+          throw damaged(path, `${name} is not aligned to its type`);
+        const part = bytes.subarray(start + begin, start + end);
+        return [name, { shape, values: hostArray(dtype, part) }];
+      },
+    );
+    return { tensors: Object.fromEntries(views), metadata };
+  } finally {
+    await file.close();
+  }
+}
+
+/** A tensor in a file, read when asked for. */
+export interface StoredTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** @throws AvjepaError AVJ_SAFETENSORS when the file has changed or cannot be read. */
+  read(): Promise<HostArray>;
+}
+
+/**
+ * Checks a file and lists its tensors, without reading them.
+ *
+ * @throws AvjepaError AVJ_SAFETENSORS naming the file and what is wrong with it.
+ */
+export async function openSafetensors(
+  path: string,
+): Promise<Map<string, StoredTensor>> {
+  const file = await openFile(path);
+  try {
+    const { entries, start } = await readHeader(path, file);
+    return new Map(
+      entries.map(([name, { dtype, shape, begin, end }]) => {
+        const read = async () => {
+          const again = await openFile(path);
+          try {
+            const bytes = new Uint8Array(end - begin);
+            await readExactly(path, again, bytes, start + begin);
+            return hostArray(dtype, bytes);
+          } finally {
+            await again.close();
+          }
+        };
+        return [name, { dtype, shape, read }];
+      }),
+    );
   } finally {
     await file.close();
   }

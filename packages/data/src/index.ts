@@ -13,6 +13,7 @@ export {
 } from "./clip_loader.ts";
 export { type Film, writeFilm } from "./film.ts";
 export {
+  imageExtensions,
   type IndexLines,
   type MadeIndex,
   makeIndex,
@@ -24,7 +25,7 @@ export {
   type MultiblockOptions,
   multiblockMasks,
 } from "./masks.ts";
-export { type MediaProbe, probe } from "./probe.ts";
+export { type MediaProbe, mediaVersions, probe } from "./probe.ts";
 export { RandomStream, type RandomStreamKind } from "./random.ts";
 export {
   AUDIO,

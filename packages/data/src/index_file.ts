@@ -37,6 +37,11 @@ export const mediaExtensions: ReadonlySet<string> = new Set(
   ).split(" "),
 );
 
+/** Endings of names that are taken for pictures. */
+export const imageExtensions: ReadonlySet<string> = new Set(
+  "jpg jpeg jpe png webp bmp gif".split(" "),
+);
+
 /** What {@link makeIndex} wrote. */
 export interface MadeIndex {
   index: string;
@@ -52,13 +57,18 @@ export interface MadeIndex {
  * its place in alphabetical order; media files are looked for at any depth.
  * Files without sub-folders are all of class 0. Hidden files are left out.
  *
- * @throws AvjepaError AVJ_INDEX when there are no media files, or some lie
- *   beside the classes; AVJ_WRITE.
+ * @param extensions of the files that are looked for, in small letters.
+ *
+ * @throws AvjepaError AVJ_INDEX when there are no media files, some lie beside
+ *   the classes, or a folder may not be read; AVJ_WRITE.
  */
 export async function makeIndex(
   folder: string,
   output: string,
+  extensions: ReadonlySet<string> = mediaExtensions,
 ): Promise<MadeIndex> {
+  const isMedia = (name: string): boolean =>
+    extensions.has(extname(name).slice(1).toLowerCase());
   if (extname(output).toLowerCase() !== ".csv")
     throw new AvjepaError("AVJ_USAGE", `${output}: an index ends in .csv`);
   const info = await stat(folder).catch(() => null);
@@ -72,7 +82,7 @@ export async function makeIndex(
   const loose = entries.files.filter(isMedia);
   const found = entries.folders.map((name) => ({
     name,
-    paths: walk(join(root, name), [root]),
+    paths: walk(join(root, name), [root], isMedia),
   }));
   const classes = found.filter(({ paths }) => paths.length > 0);
   if (classes.length > 0 && loose.length > 0)
@@ -91,7 +101,7 @@ export async function makeIndex(
       "AVJ_INDEX",
       `there are no media files in ${folder}`,
       {
-        hint: `looked for ${[...mediaExtensions].slice(0, 6).join(", ")}, … in it and its sub-folders`,
+        hint: `looked for ${[...extensions].slice(0, 6).join(", ")}, … in it and its sub-folders`,
       },
     );
   const notices = found
@@ -115,15 +125,11 @@ export async function makeIndex(
   };
 }
 
-function isMedia(name: string): boolean {
-  return mediaExtensions.has(extname(name).slice(1).toLowerCase());
-}
-
 /** Names in a folder in the order of their code units; links count as what they lead to. */
 function list(folder: string): { files: string[]; folders: string[] } {
   const files: string[] = [];
   const folders: string[] = [];
-  for (const name of readdirSync(folder).sort()) {
+  for (const name of namesIn(folder)) {
     if (name.startsWith(".")) continue;
     const info = statSync(join(folder, name), { throwIfNoEntry: false });
     if (info?.isDirectory()) folders.push(name);
@@ -132,14 +138,30 @@ function list(folder: string): { files: string[]; folders: string[] } {
   return { files, folders };
 }
 
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (cause) {
+    throw new AvjepaError(
+      "AVJ_INDEX",
+      `cannot list ${folder}: ${(cause as Error).message}`,
+      { cause, hint: "give yourself the right to read it, or move it away" },
+    );
+  }
+}
+
 /** Media files below a folder; a link to a folder above is not followed. */
-function walk(folder: string, above: readonly string[]): string[] {
+function walk(
+  folder: string,
+  above: readonly string[],
+  isMedia: (name: string) => boolean,
+): string[] {
   const real = realpathSync(folder);
   if (above.includes(real)) return [];
   const { files, folders } = list(folder);
   return [
     ...files.filter(isMedia).map((name) => join(folder, name)),
-    ...folders.flatMap((name) => walk(join(folder, name), [...above, real])),
+    ...folders.flatMap((name) => walk(join(folder, name), [...above, real], isMedia)),
   ];
 }
 
@@ -173,7 +195,10 @@ async function write(path: string, text: string): Promise<void> {
     throw new AvjepaError(
       "AVJ_WRITE",
       `cannot write ${path}: ${(cause as Error).message}`,
-      { cause },
+      {
+        cause,
+        hint: "name a folder that may be written: -o elsewhere/clips.csv",
+      },
     );
   }
 }

@@ -13,9 +13,11 @@ export {
 } from "./audio-video-encoder.ts";
 export { AudioVideoPredictor } from "./audio-video-predictor.ts";
 export { freeze } from "./clone.ts";
+export * from "./foreign/index.ts";
 export { Blank } from "./init.ts";
 export { type EncoderInput, imagenetMean, imagenetStd } from "./input.ts";
 export {
+  countModality,
   countTargets,
   jepaLoss,
   type JepaLossOptions,
