@@ -277,7 +277,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
       "the job to be gone",
       () => cluster.command("squeue", "-h").out === "",
     );
-    expect(readEvents(run).at(-1)?.event).toBe("cancelled");
+    expect(readEvents(run).at(-1)?.event).toBe("taken");
   }, 240_000);
 
   test("a preempted one resumes by itself and ends with the same weights", async () => {

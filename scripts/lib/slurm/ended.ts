@@ -85,7 +85,7 @@ export function endJob(run: string, code: number): number {
     const taken =
       "SLURM has ended the job: if it was not preempted, it is over";
     console.log(taken);
-    recordEvent(run, { event: "cancelled", ...about, text: taken });
+    recordEvent(run, { event: "taken", ...about, text: taken });
     return code;
   }
   // First, since the requeue ends this very process.
