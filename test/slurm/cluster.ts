@@ -146,7 +146,11 @@ export class Cluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.command("scancel", "--state=RUNNING,PENDING", "--user=root");
+    // Daemons that are gone leave their jobs' processes behind.
+    for (let i = 0; i < 200 && this.command("squeue", "-h").out !== ""; i++) {
+      if (i % 20 === 0) this.command("scancel", "--user=root");
+      await Bun.sleep(100);
+    }
     this.command("scontrol", "shutdown");
     const files = [
       "slurmctld.pid",
