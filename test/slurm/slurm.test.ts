@@ -73,6 +73,7 @@ const ends = (run: string) =>
 /** What a run's logs say, for a test that fails. */
 const logs = (run: string): string =>
   [
+    join(run, "events.jsonl"),
     join(run, "slurm.log"),
     ...(existsSync(join(run, "ranks"))
       ? readdirSync(join(run, "ranks")).map((n) => join(run, "ranks", n))
@@ -84,12 +85,15 @@ const logs = (run: string): string =>
 
 /** Waits until the run's processes have ended with success. */
 async function finished(run: string): Promise<void> {
-  await cluster.wait(`${run} to finish`, () => {
-    const [last] = ends(run).slice(-1);
-    if (readEvents(run).some(({ event }) => event === "gave_up"))
-      throw new Error(logs(run));
-    return last?.code === 0;
-  });
+  await cluster.wait(
+    `${run} to finish`,
+    () => {
+      if (readEvents(run).some(({ event }) => event === "gave_up"))
+        throw new Error(logs(run));
+      return ends(run).at(-1)?.code === 0;
+    },
+    () => logs(run),
+  );
 }
 
 describe.skipIf(reason !== null)("SLURM", () => {
@@ -167,7 +171,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
       "the job to be over",
       () => statusOf(whole).state === "COMPLETED",
     );
-  }, 150_000);
+  }, 240_000);
 
   test("one whose rank is killed is tried again, and loses nothing of the last checkpoint", async () => {
     const run = submit("killed", last, ...twoNodes);
@@ -185,7 +189,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
     expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
       bytesOf(join(whole, `${tag}-s${last}`)),
     );
-  }, 150_000);
+  }, 240_000);
 
   test("an evaluation of what was trained", async () => {
     const values = {
@@ -225,7 +229,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
     ) as { num_samples: number; checkpoint: string };
     expect(result.num_samples).toBe(8);
     expect(result.checkpoint).toContain(`${tag}-s${last}`);
-  }, 150_000);
+  }, 240_000);
 
   test("a list of two configurations is an array of two jobs", async () => {
     const config = join(root, "configs/pretrain/av-vitt16.yaml");
@@ -242,7 +246,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
     };
     expect(jobs.map(({ job }) => job.split("_")[1])).toEqual(["0", "1"]);
     for (const { run } of jobs) await finished(run);
-  }, 150_000);
+  }, 240_000);
 
   test("at its time limit a run saves and another job goes on with it; cancelled, it ends; resumed, it goes on", async () => {
     const run = limited;
@@ -301,7 +305,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
     expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
       bytesOf(join(whole, `${tag}-s${last}`)),
     );
-  }, 150_000);
+  }, 240_000);
 });
 
 if (reason) test.todo(`SLURM: ${reason}`);
