@@ -160,9 +160,8 @@ await runCommand(command, async (options) => {
     notes.push(...restored.notes);
   } else {
     if (start.initFrom) {
-      // The others get them below; the run they come from may be set aside by then.
-      if (isFirst) await initialiseFrom(trainer, start.initFrom);
-      notes.push(`weights of ${start.initFrom.path}`);
+      const told = await initialiseFrom(trainer, start.initFrom);
+      notes.push(`weights of ${start.initFrom.path}`, ...told);
     }
     // A run without a checkpoint begins again, its logs cut back to nothing.
     const aside =
