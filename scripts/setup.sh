@@ -3,7 +3,7 @@
 # Safe to run again, and fast when nothing is missing.
 #
 #   bash scripts/setup.sh         to use the project
-#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program)
+#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, a Vulkan driver)
 #
 # AVJEPA_NO_MEDIA=1 builds without FFmpeg: no video files then, only wav, flac, aiff, caf, mp3 and ogg-vorbis.
 set -euo pipefail
@@ -40,6 +40,16 @@ if [ -z "${AVJEPA_NO_MEDIA:-}" ]; then
   if [ "${1:-}" = test ]; then
     command -v ffmpeg >/dev/null || missing+=(ffmpeg)
   fi
+fi
+
+# Kernels for GPUs are tested on Mesa's driver for the processor where there is none for a GPU.
+has_vulkan() {
+  ldconfig -p 2>/dev/null | grep 'libvulkan\.so\.1' >/dev/null || return 1
+  [ -n "${VK_DRIVER_FILES:-}" ] && return 0
+  { ls /usr/share/vulkan/icd.d /etc/vulkan/icd.d; true; } 2>/dev/null | grep '\.json$' >/dev/null
+}
+if [ "${1:-}" = test ] && [ "$(uname)" = Linux ] && ! has_vulkan; then
+  missing+=(libvulkan1 mesa-vulkan-drivers)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

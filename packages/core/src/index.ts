@@ -2,8 +2,12 @@
 
 export { awaitNative, callNative, native } from "./addon.ts";
 export {
+  type Adapter,
+  adapters,
   defaultDevice,
   describeDevice,
+  type DeviceCounters,
+  deviceCounters,
   type MemoryUse,
   memory,
   resetPeakMemory,

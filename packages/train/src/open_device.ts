@@ -1,9 +1,10 @@
 /** The device a run is on, from `--devices` and `--ranks`. */
 
-import { AvjepaError, setDefaultDevice } from "@avjepa/core";
+import { adapters, AvjepaError, setDefaultDevice } from "@avjepa/core";
 
 /**
- * Opens it. This build has one backend, the CPU, and one process a run.
+ * Opens it. Without a name it is a GPU through wgpu where there is one, else
+ * the CPU. This build runs one process.
  *
  * @throws AvjepaError AVJ_DEVICE naming what is not there.
  */
@@ -15,7 +16,15 @@ export function openDevice(devices: readonly string[], ranks = 1): string {
       `${processes} processes were asked for, but this build runs one`,
       { hint: "leave --ranks out, and name one device: --devices cpu" },
     );
-  const [device = "cpu"] = devices;
+  const [device = bestDevice()] = devices;
   setDefaultDevice(device);
   return device;
+}
+
+/** A driver that computes on the processor is slower than the CPU's own kernels. */
+function bestDevice(): string {
+  const usable = adapters().some(
+    ({ kind, lacks }) => kind !== "software" && lacks === undefined,
+  );
+  return usable ? "wgpu" : "cpu";
 }
