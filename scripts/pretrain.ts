@@ -226,7 +226,7 @@ await runCommand(command, async (options) => {
       const { features, ...result } = await traced("step", () =>
         trainStep(trainer, clips.map(toTrainBatch), settings),
       );
-      requireFinite(result, step, store);
+      await requireFinite(result, step, store, () => writer.finish());
       writer.check();
       const health = await traced("health", () => measureHealth(features));
       const heldOut = plan.heldOutDue(step)

@@ -54,7 +54,7 @@ test("checkpoints by steps, epochs and minutes", () => {
   ]);
 });
 
-test("a loss that is no number names the term and the step", () => {
+test("a loss that is no number names the term and the step", async () => {
   const good = {
     loss: 1,
     jepa: 1,
@@ -68,10 +68,14 @@ test("a loss that is no number names the term and the step", () => {
     steps: () => [5, 10, 15],
     pathOf: (step: number) => `runs/x/t-s${step}`,
   };
-  requireFinite(good, 3, store);
+  await requireFinite(good, 3, store);
   let text = "";
   try {
-    requireFinite({ ...good, audio: Number.NaN, loss: Number.NaN }, 12, store);
+    await requireFinite(
+      { ...good, audio: Number.NaN, loss: Number.NaN },
+      12,
+      store,
+    );
   } catch (error) {
     text = formatError(error);
   }

@@ -94,13 +94,15 @@ export function planSteps(
  *
  * @param store for the message: what is kept, and what to go back to should
  *   that one be spoilt already (its weights were not used before it was saved).
+ * @param written resolves when the checkpoint that is being written is there.
  * @throws AvjepaError AVJ_NOT_FINITE naming the term and the step.
  */
-export function requireFinite(
+export async function requireFinite(
   result: Omit<StepResult, "features">,
   step: number,
   store: Pick<CheckpointStore, "latestStep" | "steps" | "pathOf">,
-): void {
+  written: () => Promise<unknown> = async () => {},
+): Promise<void> {
   const terms: [string, number | undefined][] = [
     ["loss of the video targets", result.video],
     ["loss of the audio targets", result.audio],
@@ -113,6 +115,7 @@ export function requireFinite(
     ([, value]) => value !== undefined && !Number.isFinite(value),
   );
   if (!bad) return;
+  await written().catch(() => undefined);
   const latest = store.latestStep();
   const older = store
     .steps()
