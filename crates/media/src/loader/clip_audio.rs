@@ -99,11 +99,14 @@ impl ClipAudio {
         if !probe.has_audio {
             return Ok((silent, Heard::Nothing));
         }
-        let part = probe.duration_s / count as f64;
+        // A clock may start anywhere, in a transport stream with the broadcast; Matroska counts its length from 0 all the same.
+        let from = probe.sound_from_s.max(0.0);
+        let counted = if probe.format.contains("matroska") { from } else { 0.0 };
+        let part = (probe.duration_s - counted).max(0.0) / count as f64;
         let spare = (part - self.grid.seconds).max(0.0);
         let (mut clips, mut best) = (silent, Heard::Nothing);
         for (i, clip) in clips.iter_mut().enumerate() {
-            clip.start = i as f64 * part + rng.uniform(0.0, spare);
+            clip.start = from + i as f64 * part + rng.uniform(0.0, spare);
             let window = match &self.kind {
                 Kind::Standard(tokens, spectrogram) => self.standard(path, clip.start, tokens, spectrogram)?,
                 Kind::Reference => {
