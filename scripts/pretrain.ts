@@ -123,8 +123,8 @@ await runCommand(command, async (options) => {
     const aside = setRunAside(run.path, logging.write_tag);
     if (aside) notes.push(`the run that was here is in ${aside} now`);
     if (start.initFrom) {
-      await initialiseFrom(trainer, start.initFrom);
-      notes.push(`weights of ${start.initFrom.path}`);
+      const told = await initialiseFrom(trainer, start.initFrom);
+      notes.push(`weights of ${start.initFrom.path}`, ...told);
     }
   }
 
