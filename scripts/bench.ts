@@ -1,26 +1,28 @@
-/** Measures: bun run bench step|kernels|loader */
+/** Measures: bun run bench step|kernels|loader|scale */
 
 import { AvjepaError } from "@avjepa/core/error";
 import { formatBytes, formatFlop, modelNames, openDevice } from "@avjepa/train";
 import { Option } from "commander";
 import { benchKernels, type KernelRow } from "../bench/kernels.ts";
 import { benchLoader, type LoaderReport } from "../bench/loader.ts";
+import { benchScale, formatScale } from "../bench/scale.ts";
 import { benchStep, type StepOptions, type StepReport } from "../bench/step.ts";
 import { makeCommand, runCommand, wholeNumber } from "./lib/cli.ts";
 
 const command = makeCommand({
   name: "bench",
   summary:
-    "Measure whole training steps on noise, single kernels, or how fast clips are loaded.",
+    "Measure whole training steps on noise, single kernels, or how fast clips are loaded; or reckon how steps would scale over many GPUs.",
   common: ["devices", "json"],
   examples: [
     "bun run bench step --model vit_tiny --batch 2 --dtype float32 --steps 5 --json",
     "bun run bench step --app avjepa --dtype bfloat16",
     "bun run bench kernels",
     "bun run bench loader clips.csv",
+    "bun run bench scale",
   ],
 })
-  .argument("<step|kernels|loader>", "what to measure")
+  .argument("<step|kernels|loader|scale>", "what to measure")
   .argument("[INDEX]", "an index of clips, for loader")
   .addOption(
     new Option("--app <app>", "step: video only, or with sound")
@@ -66,12 +68,17 @@ await runCommand<StepOptions>(command, async (options) => {
       if (!options.json) console.log(formatLoader(report));
       return { result: report };
     }
+    case "scale": {
+      const rows = benchScale();
+      if (!options.json) console.log(formatScale(rows));
+      return { result: rows };
+    }
     default:
       throw new AvjepaError(
         "AVJ_USAGE",
         `bench ${what}: there is no such measurement`,
         {
-          hint: "step, kernels or loader",
+          hint: "step, kernels, loader or scale",
         },
       );
   }

@@ -20,8 +20,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
+import { crateIsLeftOut, workspaceArguments } from "./lib/workspace.ts";
+
 const root = join(import.meta.dir, "..");
-const withoutMedia = Boolean(process.env.AVJEPA_NO_MEDIA);
 process.chdir(root);
 
 const metadata =
@@ -33,9 +34,8 @@ mkdirSync(declarations, { recursive: true });
 const described = join(declarations, "avjepa-binding");
 rmSync(described, { force: true });
 
-const exclude = withoutMedia ? ["--exclude", "avjepa-ffmpeg"] : [];
 const cargo = Bun.spawnSync(
-  ["cargo", "build", "--release", "--locked", "--workspace", ...exclude],
+  ["cargo", "build", "--release", "--locked", ...workspaceArguments()],
   {
     env: { ...process.env, NAPI_TYPE_DEF_TMP_FOLDER: declarations },
     stdio: ["ignore", "inherit", "inherit"],
@@ -46,8 +46,13 @@ if (cargo.exitCode !== 0) process.exit(1);
 const [prefix, suffix] =
   process.platform === "darwin" ? ["lib", ".dylib"] : ["lib", ".so"];
 install(`${prefix}avjepa${suffix}`, "avjepa.node");
-if (!withoutMedia)
-  install(`${prefix}avjepa_ffmpeg${suffix}`, `${prefix}avjepa_ffmpeg${suffix}`);
+for (const name of ["ffmpeg", "mpi"]) {
+  if (!crateIsLeftOut(`avjepa-${name}`))
+    install(
+      `${prefix}avjepa_${name}${suffix}`,
+      `${prefix}avjepa_${name}${suffix}`,
+    );
+}
 writeDeclarations();
 
 /** Copies a library aside and renames it, since a process may have the old one open. */

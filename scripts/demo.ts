@@ -3,6 +3,7 @@
 import { AvjepaError, describeDevice } from "@avjepa/core";
 import type { AudioVideoEncoder } from "@avjepa/models";
 import {
+  exitStopped,
   formatDuration,
   initialiseFrom,
   loadPretrainConfig,
@@ -16,7 +17,7 @@ import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 
-import { makeCommand, runCommand } from "./lib/cli.ts";
+import { makeCommand, printer, runCommand } from "./lib/cli.ts";
 import { writeClipPicture } from "./lib/demo/picture.ts";
 import { probeEncoder } from "./lib/demo/probe_encoder.ts";
 import { values } from "./lib/demo/scene.ts";
@@ -60,7 +61,14 @@ await runCommand(command, async (options) => {
   const child = Bun.spawn([process.execPath, script, ...pretrain.slice(1)], {
     stdio: ["ignore", options.json ? "ignore" : "inherit", "inherit"],
   });
-  if ((await child.exited) !== 0)
+  // A terminal's Ctrl-C reaches the child by itself; it saves, and this waits for it.
+  const wait = () => {};
+  const pass = () => child.kill("SIGTERM");
+  process.on("SIGINT", wait).on("SIGTERM", pass);
+  const exitCode = await child.exited;
+  process.off("SIGINT", wait).off("SIGTERM", pass);
+  if (exitCode === exitStopped) return { exitCode };
+  if (exitCode !== 0)
     throw new AvjepaError("AVJ_DEMO", "pretraining did not finish", {
       hint: "its message is above; the same command goes on where it was",
     });
@@ -95,20 +103,21 @@ await runCommand(command, async (options) => {
   );
   writeFileSync(join(folder, "table.md"), `${table}\n\n${time}\n`);
   stage(`accuracy on ${counts.test} clips that were held out, in per cent`);
-  console.error(`\n${table}\n\n${time}`);
+  const print = printer(options.json);
+  print(`\n${table}\n\n${time}`);
   for (const [what, path] of [
     ["run folder", folder],
     ["a clip, its spectrogram and its masks", picture],
     ["this table", join(folder, "table.md")],
   ])
-    console.error(`${what}: ${path}`);
+    print(`${what}: ${path}`);
   return { result };
 });
 
 /** A line for what begins. */
 function stage(text: string): void {
   progress("");
-  console.error(`demo: ${text}`);
+  process.stderr.write(`demo: ${text}\n`);
 }
 
 /** A live line on a terminal, and nothing elsewhere. */

@@ -8,6 +8,7 @@ import {
   loadFrozenModel,
   loadPretrainConfig,
   openDevice,
+  placeFromEnvironment,
   planRun,
   replaceFile,
   requireModel,
@@ -24,7 +25,9 @@ import {
   type CommonOptions,
   makeCommand,
   type Outcome,
+  printer,
   runCommand,
+  warn,
 } from "./lib/cli.ts";
 import { classify } from "./lib/eval/classification.ts";
 import { evalConfigHash } from "./lib/eval/config_key.ts";
@@ -41,7 +44,6 @@ const command = makeCommand({
   common: [
     "folder",
     "devices",
-    "ranks",
     "set",
     "resume",
     "steps",
@@ -61,6 +63,8 @@ command.option(
 );
 
 await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
+  // An evaluation is one process, of however many a launcher has started.
+  if ((placeFromEnvironment()?.rank ?? 0) > 0) return { silent: true };
   if (isPretraining(options.config as string)) return predict(options);
   // --- What is asked for -------------------------------------------------------------------------------------------
   const { folder, seed, set } = options;
@@ -70,13 +74,11 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
     seed,
     allowUnset: options.dryRun,
   });
-  const warn = (text: string) =>
-    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
   warnings.forEach(warn);
-  const device = openDevice(options.devices, options.ranks);
+  const device = openDevice(options.devices);
   if (options.dryRun) {
     const plan = await planEvaluation(config, warn);
-    for (const line of formatEvalPlan(plan)) console.error(line);
+    formatEvalPlan(plan).forEach(printer(options.json));
     return { result: plan };
   }
   const { pretrain } = config;
@@ -160,17 +162,16 @@ async function predict(options: CommonOptions): Promise<Outcome> {
     seed,
     allowUnset: dryRun,
   });
-  for (const text of warnings)
-    console.error(`warning: ${text.replaceAll("\n", "\n  ")}`);
+  warnings.forEach(warn);
   if (config.app !== "avprediction")
     throw new AvjepaError("AVJ_APP", `${path} is for app: ${config.app}`, {
       hint: `bun run pretrain ${path} trains it; evaluations are in configs/evals`,
     });
-  const device = openDevice(options.devices, options.ranks);
+  const device = openDevice(options.devices);
   const about = `${device} (${describeDevice(device)})`;
   if (dryRun) {
     const plan = planRun(config, 1, { device: about });
-    for (const line of formatPlan(plan)) console.error(line);
+    formatPlan(plan).forEach(printer(options.json));
     return { result: plan };
   }
   return predictPixels(config, {

@@ -3,8 +3,9 @@
 # Safe to run again, and fast when nothing is missing.
 #
 #   bash scripts/setup.sh         to use the project
-#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program)
+#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, MPI)
 #
+# MPI, for runs of several processes, is used where it is installed; nothing else needs it.
 # AVJEPA_NO_MEDIA=1 builds without FFmpeg: no video files then, only wav, flac, aiff, caf, mp3 and ogg-vorbis.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +41,10 @@ if [ -z "${AVJEPA_NO_MEDIA:-}" ]; then
   if [ "${1:-}" = test ]; then
     command -v ffmpeg >/dev/null || missing+=(ffmpeg)
   fi
+fi
+if [ "${1:-}" = test ] && ! command -v mpicc >/dev/null; then
+  missing+=(libopenmpi-dev openmpi-bin)
+  has_libclang || missing+=(libclang-dev)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

@@ -10,12 +10,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { workspaceArguments } from "./lib/workspace.ts";
+
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
-const withoutMedia = Boolean(process.env.AVJEPA_NO_MEDIA);
-const packages = withoutMedia
-  ? ["--workspace", "--exclude", "avjepa-ffmpeg"]
-  : ["--workspace"];
+const packages = workspaceArguments();
 let passed = 0;
 let failed = 0;
 

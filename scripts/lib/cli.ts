@@ -151,6 +151,8 @@ export interface Outcome {
   exitCode?: number;
   /** What `--json` prints. */
   result?: unknown;
+  /** Leaves the last line to another process of the run. */
+  silent?: boolean;
 }
 
 /**
@@ -171,7 +173,8 @@ export async function runCommand<T extends object = object>(
     json = options.json === true;
     const outcome = (await action(options)) ?? {};
     exitCode = outcome.exitCode ?? 0;
-    if (json) await printLine(JSON.stringify(outcome.result ?? {}));
+    if (json && !outcome.silent)
+      await printLine(JSON.stringify(outcome.result ?? {}));
   } catch (error) {
     exitCode = exitCodeOf(error);
     if (!(error instanceof CommanderError)) {
@@ -180,6 +183,17 @@ export async function runCommand<T extends object = object>(
     }
   }
   process.exit(exitCode);
+}
+
+/** Prints lines for people: to standard output, or to standard error where `--json` has that for itself. */
+export function printer(json: boolean): (text: string) => void {
+  const stream = json ? process.stderr : process.stdout;
+  return (text) => stream.write(`${text}\n`);
+}
+
+/** Says on standard error what the user should know, without stopping. */
+export function warn(text: string): void {
+  process.stderr.write(`warning: ${text.replaceAll("\n", "\n  ")}\n`);
 }
 
 /**

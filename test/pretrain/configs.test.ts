@@ -100,11 +100,12 @@ test.each(shipped.filter((name) => !trained.includes(name)))(
 
 test("every shipped configuration resolves where no data is set up, with a warning", () => {
   for (const name of shipped) {
-    const { exitCode, err } = pretrain(
+    const { exitCode, err, out } = pretrain(
       join("configs/pretrain", name),
       "--dry-run",
     );
     expect(exitCode).toBe(0);
+    expect(out).toMatch(/^(V|AV)-JEPA /);
     if (name !== "demo.yaml")
       expect(err).toContain("warning: AVJEPA_DATA is not set");
   }

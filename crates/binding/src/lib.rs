@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(dead_code, reason = "napi leaves its exports out of test builds"))]
 
+mod comm;
 mod handles;
 mod media;
 mod table;

@@ -75,6 +75,9 @@ pub const OPS: &[(&str, Run)] = &[
         };
         Ok(backward(&[(root, gradient)])?.into())
     }),
+    // Between processes.
+    ("broadcast_", crate::comm::broadcast),
+    ("backwardSummed", crate::comm::backward),
     // Fused operations.
     ("linear", |a| {
         let (x, w, b, r) = (a.var()?, a.var()?, a.opt_var()?, a.opt_var()?);

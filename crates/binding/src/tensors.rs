@@ -152,7 +152,7 @@ pub fn sync<'e>(env: &'e Env, number: u32) -> napi::Result<Object<'e>, String> {
 }
 
 /// An error with our code; message and hint travel as JSON, which the TypeScript side takes apart.
-fn js(error: Error) -> napi::Error<String> {
+pub fn js(error: Error) -> napi::Error<String> {
     let body = serde_json::json!({ "message": error.message, "hint": error.hint });
     napi::Error::new(error.code.name().to_string(), body.to_string())
 }

@@ -136,31 +136,32 @@ impl From<()> for Reply {
 }
 
 impl Reply {
-    /// Writes the answer, and says how many numbers it took.
+    /// Writes the answer, and says how many numbers it took. Without room for it nothing is given a handle.
     pub fn write(self, out: &mut [f64]) -> Result<usize> {
-        let mut numbers = vec![];
+        let numbers = match &self {
+            Reply::Numbers(numbers) => numbers.len(),
+            Reply::Vars(vars) => vars.iter().map(|v| 4 + v.tensor.shape.len()).sum(),
+        };
+        if numbers > out.len() {
+            let message = format!("the answer has {numbers} numbers, room for {}", out.len());
+            return Err(Error::new(Code::Argument, message).hint("use fewer axes, or fewer tensors at once"));
+        }
         match self {
-            Reply::Numbers(n) => numbers = n,
+            Reply::Numbers(answer) => out[..numbers].copy_from_slice(&answer),
             Reply::Vars(vars) => {
+                let mut at = 0;
                 for v in vars {
                     let dtype = DType::ALL.iter().position(|d| *d == v.tensor.dtype).expect("every type is listed");
                     let shape = v.tensor.shape.clone();
-                    let needs = v.requires_grad();
-                    numbers.extend([handles::put(v)?, dtype as f64, f64::from(u8::from(needs)), shape.len() as f64]);
-                    numbers.extend(shape.iter().map(|&s| s as f64));
+                    let needs = f64::from(u8::from(v.requires_grad()));
+                    let place = &mut out[at..at + 4 + shape.len()];
+                    place[..4].copy_from_slice(&[handles::put(v)?, dtype as f64, needs, shape.len() as f64]);
+                    place[4..].iter_mut().zip(&shape).for_each(|(number, &size)| *number = size as f64);
+                    at += place.len();
                 }
             }
         }
-        match out.get_mut(..numbers.len()) {
-            Some(room) => {
-                room.copy_from_slice(&numbers);
-                Ok(numbers.len())
-            }
-            None => Err(Error::new(
-                Code::Argument,
-                format!("the answer has {} numbers, room for {}", numbers.len(), out.len()),
-            )),
-        }
+        Ok(numbers)
     }
 }
 

@@ -1,13 +1,29 @@
 //! Communication between the processes of a run, one process a device.
 //!
 //! [`Collective`] is what the trainer uses, whatever carries the messages. [`Single`] is the run of one process, which the trainer
-//! uses exactly as it would use a larger one.
+//! uses exactly as it would use a larger one; [`Ordered`] makes one of anything that moves bytes between ranks ([`Transport`]).
+//! [`Communicator`] runs the calls on a thread of their own, in the order in which they were asked for.
+
+mod communicator;
+mod mpi;
+mod ordered;
+
+pub use communicator::{Communicator, Ticket, Waiting};
+pub use mpi::open as open_mpi;
+pub use ordered::{Call, Ordered, Tag, Transport};
 
 /// How values of several ranks become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     Sum,
     Max,
+}
+
+/// Numbers to be reduced, in place.
+#[derive(Debug)]
+pub enum Values<'a> {
+    F32(&'a mut [f32]),
+    F64(&'a mut [f64]),
 }
 
 /// Why a collective call failed: which rank, which call, and what the engine below said.
@@ -29,21 +45,23 @@ impl std::error::Error for CommError {}
 pub type Result<T> = std::result::Result<T, CommError>;
 
 /// Calls that every rank of a run makes in the same order, with equal lengths.
-pub trait Collective: Send {
+pub trait Collective {
     /// This process's number, from 0.
     fn rank(&self) -> usize;
     /// How many there are.
     fn world(&self) -> usize;
-    /// Every rank gets the reduction of all ranks' `values`, element by element, summed in the order of the ranks.
-    fn all_reduce(&mut self, values: &mut [f32], op: Reduction) -> Result<()>;
+    /// Every rank gets the reduction of all ranks' `values`, element by element, in the order of the ranks.
+    fn all_reduce(&mut self, values: Values<'_>, op: Reduction) -> Result<()>;
     /// As `all_reduce`, but rank r keeps only the r-th of `world` equal parts, in `part`.
     fn reduce_scatter(&mut self, values: &[f32], part: &mut [f32], op: Reduction) -> Result<()>;
     /// Every rank gets every rank's `part`, in the order of the ranks.
-    fn all_gather(&mut self, part: &[f32], values: &mut [f32]) -> Result<()>;
-    /// Every rank gets the values of `root`.
-    fn broadcast(&mut self, values: &mut [f32], root: usize) -> Result<()>;
+    fn all_gather(&mut self, part: &[u8], all: &mut [u8]) -> Result<()>;
+    /// Every rank gets the bytes of `root`.
+    fn broadcast(&mut self, bytes: &mut [u8], root: usize) -> Result<()>;
     /// Returns when every rank has called it.
     fn barrier(&mut self) -> Result<()>;
+    /// Leaves the others, who must do so too.
+    fn close(self: Box<Self>) -> Result<()>;
 }
 
 /// One process: every reduction is the value itself.
@@ -70,7 +88,7 @@ impl Collective for Single {
         1
     }
 
-    fn all_reduce(&mut self, _values: &mut [f32], _op: Reduction) -> Result<()> {
+    fn all_reduce(&mut self, _values: Values<'_>, _op: Reduction) -> Result<()> {
         Ok(())
     }
 
@@ -80,13 +98,13 @@ impl Collective for Single {
         Ok(())
     }
 
-    fn all_gather(&mut self, part: &[f32], values: &mut [f32]) -> Result<()> {
-        Self::same_length("all_gather", values.len(), part.len())?;
-        values.copy_from_slice(part);
+    fn all_gather(&mut self, part: &[u8], all: &mut [u8]) -> Result<()> {
+        Self::same_length("all_gather", all.len(), part.len())?;
+        all.copy_from_slice(part);
         Ok(())
     }
 
-    fn broadcast(&mut self, _values: &mut [f32], root: usize) -> Result<()> {
+    fn broadcast(&mut self, _bytes: &mut [u8], root: usize) -> Result<()> {
         match root {
             0 => Ok(()),
             _ => Err(CommError {
@@ -100,6 +118,10 @@ impl Collective for Single {
     fn barrier(&mut self) -> Result<()> {
         Ok(())
     }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -110,20 +132,21 @@ mod tests {
     fn a_world_of_one_changes_nothing() {
         let mut one = Single;
         let mut values = [1.0, -2.0];
-        one.all_reduce(&mut values, Reduction::Max).unwrap();
+        one.all_reduce(Values::F32(&mut values), Reduction::Max).unwrap();
         let mut part = [0.0; 2];
         one.reduce_scatter(&values, &mut part, Reduction::Sum).unwrap();
-        let mut gathered = [0.0; 2];
-        one.all_gather(&part, &mut gathered).unwrap();
-        assert_eq!(gathered, [1.0, -2.0]);
+        assert_eq!(part, [1.0, -2.0]);
+        let mut gathered = [0; 2];
+        one.all_gather(&[3, 4], &mut gathered).unwrap();
+        assert_eq!(gathered, [3, 4]);
     }
 
     #[test]
     fn wrong_lengths_and_roots_are_refused() {
         let mut one = Single;
-        assert!(one.all_gather(&[1.0], &mut [0.0; 2]).is_err());
+        assert!(one.all_gather(&[1], &mut [0; 2]).is_err());
         assert_eq!(
-            one.broadcast(&mut [1.0], 3).unwrap_err().to_string(),
+            one.broadcast(&mut [1], 3).unwrap_err().to_string(),
             "broadcast on rank 0: there is no rank 3 in a world of one"
         );
     }

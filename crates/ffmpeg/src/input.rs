@@ -75,15 +75,34 @@ impl Input {
             .ok_or_else(|| Failure::new(format!("no stream {index}")))
     }
 
+    /// The stream that the `ffmpeg` program takes when none is named: of those that packets were seen of, the largest picture
+    /// or the most channels, a stream marked as default first, the earliest of equals. A cover picture is a still inside a
+    /// sound file, not its video. −1: there is none.
     fn best_stream(&self, kind: AVMediaType) -> i32 {
-        // SAFETY: `format` is open. A cover picture is a still inside a sound file, not its video.
-        unsafe {
-            let index = av_find_best_stream(self.format, kind, -1, -1, null_mut(), 0);
-            match self.stream(index) {
-                Ok(stream) if (*stream).disposition & AV_DISPOSITION_ATTACHED_PIC == 0 => index,
-                _ => -1,
+        const SEEN: i64 = 100_000_000;
+        const DEFAULT: i64 = 5_000_000;
+        let mut best = (0, -1);
+        for (index, &stream) in (0..).zip(self.streams()) {
+            // SAFETY: streams of an open context, which always have codec parameters.
+            let (p, disposition, events) =
+                unsafe { (&*(*stream).codecpar, (*stream).disposition, (*stream).event_flags) };
+            if p.codec_type != kind || disposition & AV_DISPOSITION_ATTACHED_PIC != 0 {
+                continue;
+            }
+            let size = match kind {
+                AVMediaType::VIDEO => i64::from(p.width) * i64::from(p.height),
+                _ => i64::from(p.ch_layout.nb_channels),
+            };
+            let bonus = |given: bool, bonus| if given { bonus } else { 0 };
+            let score = size
+                + bonus(events & AVSTREAM_EVENT_FLAG_NEW_PACKETS as i32 != 0, SEEN)
+                + bonus(disposition & AV_DISPOSITION_DEFAULT != 0, DEFAULT);
+            // Announced without size or channels is a stream nevertheless: what is wrong with it is for its reader to say.
+            if score.max(1) > best.0 {
+                best = (score.max(1), index);
             }
         }
+        best.1
     }
 
     pub fn file_info(&self) -> FileInfo {

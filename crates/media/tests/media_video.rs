@@ -2,33 +2,10 @@
 
 mod media_common;
 
-use avjepa_media::video::{OpenOptions, Rounding, VideoFile};
-use media_common::{Folder, ffmpeg_frames, has_encoder};
+use avjepa_media::video::{Rounding, VideoFile};
+use media_common::frames::{assert_equal, open};
+use media_common::{Folder, has_encoder};
 use std::path::Path;
-
-fn open(path: &Path, rounding: Rounding) -> VideoFile {
-    VideoFile::open(path, &OpenOptions { rounding, ..OpenOptions::default() }).unwrap_or_else(|e| panic!("{e}"))
-}
-
-/// All frames, in both roundings, equal to the program's.
-fn assert_equal(path: &Path) -> VideoFile {
-    for (rounding, flags) in [(Rounding::Fast, None), (Rounding::Accurate, Some("accurate_rnd+full_chroma_int"))] {
-        let mut video = open(path, rounding);
-        let all: Vec<usize> = (0..video.pts().len()).collect();
-        let frames = video.decode(&all).unwrap_or_else(|e| panic!("{e}"));
-        let expected = ffmpeg_frames(path, flags);
-        let size = frames.width * frames.height * 3;
-        let name = path.display();
-        assert_eq!(expected.len() / size, frames.count, "{name}: frames ({rounding:?})");
-        assert_eq!(expected.len() % size, 0, "{name}: {}x{} is not the program's size", frames.width, frames.height);
-        for (i, (ours, theirs)) in frames.data.chunks(size).zip(expected.chunks(size)).enumerate() {
-            let worst = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
-            assert_eq!(worst, 0, "{name}: frame {i} differs ({rounding:?})");
-        }
-        assert!(frames.pts.windows(2).all(|w| w[0] < w[1]), "{name}: {:?}", frames.pts);
-    }
-    open(path, Rounding::Accurate)
-}
 
 const SOURCE: &str = "-f lavfi -i testsrc2=s=70x46:r=25:d=1.2 -threads 1";
 
@@ -198,23 +175,4 @@ fn any_frames_in_any_order() {
         let error = video.decode(&[count]).expect_err("one past the end");
         assert!(error.to_string().contains(&format!("{count} frames")), "{error}");
     }
-}
-
-/// Films that others made, from `$AVJEPA_MEDIA`.
-#[test]
-fn foreign_films() {
-    let Some(folder) = std::env::var_os("AVJEPA_MEDIA") else {
-        eprintln!("skipped: $AVJEPA_MEDIA names no folder with films");
-        return;
-    };
-    let mut films = 0;
-    for entry in std::fs::read_dir(folder).expect("$AVJEPA_MEDIA") {
-        let path = entry.expect("a folder entry").path();
-        let film = ["mp4", "mkv", "avi", "webm", "mov", "mpeg", "mpg", "ogv", "ts"];
-        if path.extension().is_some_and(|e| film.iter().any(|f| e.eq_ignore_ascii_case(f))) {
-            assert_equal(&path);
-            films += 1;
-        }
-    }
-    assert!(films > 0, "$AVJEPA_MEDIA holds no films");
 }

@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 mod grads;
+mod groups;
 
 pub use checkpoint::{begin_checkpoint, end_checkpoint};
 pub use grads::{Grads, Sink};
@@ -17,6 +18,7 @@ use crate::{
     tensor::Tensor,
 };
 use grads::Grad;
+use groups::Groups;
 use std::{
     cell::RefCell,
     collections::{BinaryHeap, HashMap},
@@ -263,6 +265,12 @@ pub(crate) fn attach(op: Arc<dyn Op>, inputs: &[&Var], outputs: Vec<Tensor>, sav
 /// Enqueues the gradients of every leaf that `roots` depend on, adding to what they hold. The gradient of each root is given (ones
 /// for a scalar loss). What forward passes saved is freed on the way, so a graph can be walked once.
 pub fn backward(roots: &[(Var, Tensor)]) -> Result<()> {
+    backward_in_groups(roots, &[], &mut |_| {})
+}
+
+/// [`backward`], which calls `report` with a group's number, once each, when all that this pass adds to the gradients of the group's
+/// variables has been enqueued.
+pub fn backward_in_groups(roots: &[(Var, Tensor)], groups: &[&[Var]], report: &mut dyn FnMut(usize)) -> Result<()> {
     for (root, gradient) in roots {
         op::same_device("backward", [&root.tensor, gradient])?;
         if gradient.shape != root.tensor.shape || gradient.dtype != root.tensor.dtype {
@@ -284,16 +292,21 @@ pub fn backward(roots: &[(Var, Tensor)]) -> Result<()> {
             .hint("call backward outside of checkpoint, on what the checkpoint returned"));
         }
     }
-    walk(roots.iter().map(|(root, gradient)| (root.clone(), Grad::shared(gradient.clone()))).collect())
+    let vars: Vec<Var> = roots.iter().map(|(root, _)| root.clone()).collect();
+    let mut groups = (!groups.is_empty()).then(|| Groups::new(&vars, groups, report));
+    walk(roots.iter().map(|(root, gradient)| (root.clone(), Grad::shared(gradient.clone()))).collect(), groups.as_mut())
 }
 
 /// [`backward`], its arguments checked.
-fn walk(roots: Vec<(Var, Grad)>) -> Result<()> {
+fn walk(roots: Vec<(Var, Grad)>, mut groups: Option<&mut Groups>) -> Result<()> {
     let mut pending: HashMap<u64, (Arc<Node>, Vec<Option<Grad>>)> = HashMap::new();
     let mut order: BinaryHeap<u64> = BinaryHeap::new();
     for (root, gradient) in roots {
         let like = Meta::from(&root.tensor);
         grads::deliver(&root.origin, &like, gradient, &mut pending, &mut order)?;
+    }
+    if let Some(groups) = &mut groups {
+        groups.begin();
     }
     while let Some(number) = order.pop() {
         let (node, outputs) = pending.remove(&number).expect("every queued number is pending");
@@ -303,6 +316,12 @@ fn walk(roots: Vec<(Var, Grad)>) -> Result<()> {
         })?;
         let mut grads = Grads::new(&node, outputs, &mut pending, &mut order);
         node.op.backward(&saved, &mut grads)?;
+        if let Some(groups) = &mut groups {
+            groups.visited(&node);
+        }
+    }
+    if let Some(groups) = groups {
+        groups.end();
     }
     Ok(())
 }

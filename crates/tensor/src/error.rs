@@ -19,6 +19,8 @@ pub enum Code {
     Autograd,
     /// A device that is absent, lost or refuses a kernel.
     Device,
+    /// The other processes of the run: absent, gone, or doing something else.
+    Comm,
     /// A bug of ours, caught.
     Panic,
 }
@@ -33,6 +35,7 @@ impl Code {
             Code::Memory => "AVJ_MEMORY",
             Code::Autograd => "AVJ_AUTOGRAD",
             Code::Device => "AVJ_DEVICE",
+            Code::Comm => "AVJ_COMM",
             Code::Panic => "AVJ_PANIC",
         }
     }

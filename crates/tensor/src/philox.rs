@@ -47,6 +47,11 @@ impl Stream {
         Stream { distribution, seed, counter, tail }
     }
 
+    /// How likely the whole normal is to lie between a truncated one's bounds; 1 for the others.
+    pub fn probability(&self) -> f64 {
+        self.tail.1 - self.tail.0
+    }
+
     /// The 32 random bits of element i.
     #[inline]
     pub fn bits(&self, i: u64) -> u32 {

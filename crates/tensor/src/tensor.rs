@@ -64,10 +64,19 @@ pub struct Tensor {
     pub dtype: DType,
 }
 
+/// Elements of a shape; `usize::MAX` where there are more than can be counted (no device has memory for those, so that the first
+/// kernel to write them fails). Sizes before and after a 0 count for nothing.
+pub fn count(shape: &[usize]) -> usize {
+    match shape.contains(&0) {
+        true => 0,
+        false => shape.iter().fold(1, |product: usize, &size| product.saturating_mul(size)),
+    }
+}
+
 impl Tensor {
     /// Undefined contents: the caller enqueues the kernel that writes them.
     pub fn empty(device: &Arc<Device>, shape: &[usize], dtype: DType) -> Tensor {
-        let bytes = shape.iter().product::<usize>() * dtype.size();
+        let bytes = count(shape).saturating_mul(dtype.size());
         Tensor { buffer: Buffer::new(device, bytes), offset: 0, shape: shape.to_vec(), dtype }
     }
 
@@ -104,7 +113,7 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        count(&self.shape)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -112,7 +121,7 @@ impl Tensor {
     }
 
     pub fn bytes(&self) -> usize {
-        self.len() * self.dtype.size()
+        self.len().saturating_mul(self.dtype.size())
     }
 
     /// Size of the last axis (1 for a scalar).
@@ -122,12 +131,12 @@ impl Tensor {
 
     /// Elements before the last axis, as rows.
     pub fn rows(&self) -> usize {
-        self.shape[..self.shape.len().saturating_sub(1)].iter().product()
+        count(&self.shape[..self.shape.len().saturating_sub(1)])
     }
 
     /// The same bytes under another shape of as many elements.
     pub fn reshape(&self, shape: &[usize]) -> Result<Tensor> {
-        if shape.iter().product::<usize>() != self.len() {
+        if count(shape) != self.len() {
             return Err(Error::shape(
                 "reshape",
                 format!("{:?} has {} elements, {shape:?} does not", self.shape, self.len()),
@@ -138,9 +147,9 @@ impl Tensor {
 
     /// A window of `len` elements starting at element `start`, as a view of the same bytes.
     pub fn view(&self, start: usize, shape: &[usize]) -> Result<Tensor> {
-        let len = shape.iter().product::<usize>();
-        if start + len > self.len() {
-            return Err(Error::shape("view", format!("elements {start}..{} of {:?}", start + len, self.shape)));
+        let end = start.saturating_add(count(shape));
+        if end > self.len() {
+            return Err(Error::shape("view", format!("elements {start}..{end} of {:?}", self.shape)));
         }
         Ok(Tensor { offset: self.offset + start * self.dtype.size(), shape: shape.to_vec(), ..self.clone() })
     }
@@ -149,5 +158,27 @@ impl Tensor {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor({:?}, {})", self.shape, self.dtype)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backend::cpu, error::Code};
+
+    #[test]
+    fn sizes_that_overflow_are_never_taken_for_small_ones() {
+        assert_eq!([count(&[]), count(&[2, 3]), count(&[1 << 40, 0, 1 << 40])], [1, 6, 0]);
+        assert_eq!(count(&[1 << 32, 1 << 32]), usize::MAX);
+        let device = cpu::device();
+        let huge = Tensor::zeros(&device, &[1 << 32, 1 << 32], DType::F32);
+        assert_eq!(device.read_now(&huge).unwrap_err().code, Code::Memory);
+        let empty = Tensor::zeros(&device, &[0], DType::F32);
+        assert!(empty.reshape(&[1 << 32, 1 << 32]).is_err());
+        let four = Tensor::zeros(&device, &[4], DType::F32);
+        for (start, shape) in [(0, [1 << 32, 1 << 32]), (usize::MAX, [2, 2]), (3, [1, 2])] {
+            assert_eq!(four.view(start, &shape).unwrap_err().code, Code::Shape);
+        }
+        assert!(Tensor::from_bytes(&device, &[1 << 32, 1 << 32], DType::F32, vec![]).is_err());
     }
 }

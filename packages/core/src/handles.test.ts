@@ -12,6 +12,7 @@ import {
   mlp,
 } from "./functional.ts";
 import { autocast, checkpoint, noGrad } from "./grad.ts";
+import { Generator } from "./random.ts";
 import { scope } from "./scope.ts";
 import {
   concat,
@@ -129,6 +130,76 @@ describe("shapes and types are refused at once", () => {
       "AVJ_SHAPE",
       /too large/,
     ],
+    [
+      "what overflows to nothing",
+      () => zeros([0]).reshape(2 ** 32, 2 ** 32),
+      "AVJ_SHAPE",
+      /^reshape: \[0\]/,
+    ],
+    [
+      "large axes beside an empty one",
+      () => zeros([2 ** 40, 2 ** 40, 0]),
+      "AVJ_SHAPE",
+      /too large/,
+    ],
+    [
+      "a view past the end by overflow",
+      () => invoke("view", [x().handle, 0, [2 ** 32, 2 ** 32]]),
+      "AVJ_SHAPE",
+      /^view: /,
+    ],
+    [
+      "more axes than an answer holds",
+      () => zeros([1]).reshape(...Array<number>(5000).fill(1)),
+      "AVJ_ARGUMENT",
+      /^reshape: the answer has 5004 numbers/,
+    ],
+    [
+      "no shape",
+      () => zeros(undefined as never),
+      "AVJ_SHAPE",
+      /^full: undefined is no shape/,
+    ],
+    [
+      "no operand",
+      () => x().add(null as never),
+      "AVJ_ARGUMENT",
+      /^add: the other operand is null, not a tensor/,
+    ],
+    [
+      "a text for a number",
+      () => x().slice(0, 1, "2" as never),
+      "AVJ_ARGUMENT",
+      /^slice: an argument is '2'/,
+    ],
+    [
+      "a hole among numbers",
+      () => tensor([1, , 3] as number[]),
+      "AVJ_DTYPE",
+      /^tensor: undefined is no float32/,
+    ],
+    [
+      "half of an integer everywhere",
+      () => full([2], 0.5, { dtype: "int32" }),
+      "AVJ_DTYPE",
+      /^full: 0\.5 is no int32/,
+    ],
+    [
+      "an array that was transferred",
+      () => {
+        const moved = new Float32Array(4);
+        structuredClone(moved.buffer, { transfer: [moved.buffer] });
+        tensor(moved);
+      },
+      "AVJ_ARGUMENT",
+      /^tensor: the array's memory/,
+    ],
+    [
+      "half a seed",
+      () => new Generator(1.5),
+      "AVJ_ARGUMENT",
+      /^Generator: the seed is 1\.5/,
+    ],
     ["add", () => x().add(zeros([2])), "AVJ_SHAPE", /^add: .*\[2, 3\].*\[2\]/],
     [
       "matmul",
@@ -232,6 +303,12 @@ describe("shapes and types are refused at once", () => {
     expect(error.code).toBe(code);
   });
 
+  test("shared memory is copied like any other", async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(16), 4, 2);
+    shared.set([5, 6]);
+    expect([...(await tensor(shared).toNumbers())]).toEqual([5, 6]);
+  });
+
   test("item of several values", async () => {
     const error = await rejected(() => x().item());
     expect(error.message).toBe("item: the tensor is [2, 3], not one number");
@@ -258,6 +335,11 @@ describe("faults of kernels are told at the next await", () => {
     expect((await rejected(() => synchronize())).message).toMatch(
       /^attention: /,
     );
+  });
+
+  test("more elements than can be counted", async () => {
+    invoke("full", [0, [2 ** 32, 2 ** 32], 0, 1]);
+    expect((await rejected(() => synchronize())).code).toBe("AVJ_MEMORY");
   });
 
   test("more memory than there is", async () => {

@@ -1,6 +1,7 @@
 /** Tensors with gradients, modules and the optimizer. */
 
 export { awaitNative, callNative, native } from "./addon.ts";
+export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
 export {
   defaultDevice,
   describeDevice,
@@ -13,7 +14,12 @@ export {
   takeTrace,
   type TraceSpan,
 } from "./device.ts";
-export { type DType, dtypeBytes, type HostArray } from "./dtype.ts";
+export {
+  type DType,
+  dtypeBytes,
+  type HostArray,
+  hostArray,
+} from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";
 export * from "./functional.ts";
 export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";
@@ -22,10 +28,12 @@ export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
 export {
   type HostTensor,
+  hostTensor,
   loadSafetensors,
   type MappedSafetensors,
   mapSafetensors,
   openSafetensors,
+  readTensors,
   saveSafetensors,
   type StoredTensor,
 } from "./safetensors.ts";

@@ -22,6 +22,20 @@ nextPass: number
 nextPosition: number
 waitMs: number
 }
+/** This process's place among the others. */
+export interface CommPlace {
+rank: number
+world: number
+/** Name and version of what carries the messages. */
+engine: string
+}
+/** What a process waits for. */
+export interface CommWaiting {
+call: string
+/** Calls before it. */
+number: number
+seconds: number
+}
 export interface Fault {
 code: string
 message: string
@@ -104,6 +118,18 @@ end: number
 }
 /** Runs one operation: its number in `operations()`, its arguments, room for its answer. The length of the answer, or −1. */
 export declare function call(op: number, args: Float64Array, argsLen: number, out: Float64Array): number;
+/** Every rank's bytes (as many on each), one after another. */
+export declare function commAllGather(bytes: Uint8Array): Promise<Uint8Array>;
+/** The sum, or the largest, of every rank's values, element by element. */
+export declare function commAllReduce(values: Float64Array, largest: boolean): Promise<Float64Array>;
+/** Resolves when every rank has called it. */
+export declare function commBarrier(): Promise<void>;
+/** Leaves the others, who must do so too. */
+export declare function commClose(): Promise<void>;
+/** Joins the processes that MPI's launcher started; `library` is the path of `libavjepa_mpi`. */
+export declare function commOpen(library: string): Promise<CommPlace>;
+/** The call that this process is in with the others; null where it is in none. */
+export declare function commWaiting(): CommWaiting | null;
 /** What the device is: instruction set and threads, or adapter and driver. */
 export declare function deviceDescribe(number: number): string;
 /** Opens a device (`cpu`) and returns its number. */

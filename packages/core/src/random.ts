@@ -5,6 +5,7 @@
 
 import { type DType, dtypeNumber } from "./dtype.ts";
 import { defaultDevice, deviceNumber } from "./device.ts";
+import { AvjepaError } from "./error.ts";
 import { type Tensor, checkShape, operation } from "./tensor.ts";
 
 /** A stream of random tensors; each draw takes the next counters. */
@@ -14,6 +15,11 @@ export class Generator {
 
   /** @param seed any integer, taken modulo 2^64. */
   constructor(seed: number | bigint, counter: bigint = 0n) {
+    if (typeof seed === "number" && !Number.isInteger(seed)) {
+      throw new AvjepaError("AVJ_ARGUMENT", `Generator: the seed is ${seed}`, {
+        hint: "give a whole number",
+      });
+    }
     this.#seed = BigInt.asUintN(64, BigInt(seed));
     this.#counter = counter;
   }

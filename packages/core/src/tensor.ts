@@ -394,6 +394,12 @@ export class Tensor implements Disposable {
   }
 
   #binary(name: string, other: Tensor): Tensor {
+    if (!(other instanceof Tensor)) {
+      throw new AvjepaError(
+        "AVJ_ARGUMENT",
+        `${name}: the other operand is ${inspect(other)}, not a tensor`,
+      );
+    }
     return operation(name, this.device, [this.handle, other.handle]);
   }
 
@@ -440,6 +446,13 @@ export function tensor(
       `tensor: ${array.length} values for the shape [${shape.join(", ")}]`,
     );
   }
+  if ((array.buffer as ArrayBuffer).detached) {
+    throw new AvjepaError(
+      "AVJ_ARGUMENT",
+      "tensor: the array's memory has been handed to another owner",
+      { hint: "copy the array before it is transferred" },
+    );
+  }
   const bytes = new Uint8Array(
     array.buffer,
     array.byteOffset,
@@ -466,8 +479,10 @@ export function full(
   options: TensorOptions = {},
 ): Tensor {
   const device = options.device ?? defaultDevice();
-  const dtype = dtypeNumber(options.dtype ?? "float32");
+  const type = options.dtype ?? "float32";
+  const dtype = dtypeNumber(type);
   checkShape("full", shape);
+  if (!representable(value, type)) refuseNumber("full", value, type);
   const made = operation("full", device, [
     deviceNumber(device),
     shape,
@@ -565,17 +580,9 @@ function fromReply(
 }
 
 function fromNumbers(values: readonly number[], dtype: DType): HostArray {
-  const range = integers[dtype];
-  const wrong =
-    range &&
-    values.find(
-      (x) => !(Number.isInteger(x) && x >= range[0] && x <= range[1]),
-    );
-  if (wrong !== undefined) {
-    throw new AvjepaError("AVJ_DTYPE", `tensor: ${wrong} is no ${dtype}`, {
-      hint: "round it, or choose another dtype",
-    });
-  }
+  // Not by `find`, to which a hole and a missing number look like nothing found.
+  const wrong = values.findIndex((x) => !representable(x, dtype));
+  if (wrong >= 0) refuseNumber("tensor", values[wrong], dtype);
   if (dtype === "int64") return BigInt64Array.from(values, BigInt);
   if (dtype === "int32") return Int32Array.from(values);
   if (dtype === "uint8") return Uint8Array.from(values);
@@ -593,16 +600,42 @@ const integers: Partial<
   int64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
 
+/** Whether a number can be an element: any is a float, if only a rounded one. */
+function representable(x: unknown, dtype: DType): boolean {
+  const range = integers[dtype];
+  if (range === undefined) return typeof x === "number";
+  return (
+    Number.isInteger(x) &&
+    (x as number) >= range[0] &&
+    (x as number) <= range[1]
+  );
+}
+
+function refuseNumber(what: string, x: unknown, dtype: DType): never {
+  throw new AvjepaError("AVJ_DTYPE", `${what}: ${inspect(x)} is no ${dtype}`, {
+    hint: "round it, or choose another dtype",
+  });
+}
+
 /** Elements beyond which byte counts would no longer be exact. */
 const MOST_ELEMENTS = 2 ** 49;
 
 /** @internal Refuses what is no shape. @throws AvjepaError AVJ_SHAPE */
 export function checkShape(what: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape))
+    throw new AvjepaError(
+      "AVJ_SHAPE",
+      `${what}: ${inspect(shape)} is no shape`,
+    );
   const text = `${what}: the shape [${shape.join(", ")}]`;
   const wrong = shape.find((size) => !Number.isSafeInteger(size) || size < 0);
   if (wrong !== undefined)
     throw new AvjepaError("AVJ_SHAPE", `${text} has an axis of ${wrong}`);
-  if (shape.reduce((product, size) => product * size, 1) > MOST_ELEMENTS) {
+  // An axis of 0 does not make the others countable.
+  if (
+    shape.reduce((product, size) => product * Math.max(size, 1), 1) >
+    MOST_ELEMENTS
+  ) {
     throw new AvjepaError("AVJ_SHAPE", `${text} is too large for any memory`);
   }
 }

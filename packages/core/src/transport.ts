@@ -5,6 +5,7 @@
  */
 
 import { dlopen, ptr } from "bun:ffi";
+import { inspect } from "node:util";
 import { addonPath, native } from "./addon.ts";
 import { AvjepaError } from "./error.ts";
 
@@ -74,9 +75,14 @@ export function invoke(
     if (typeof value === "number") args[length++] = value;
     else if (value === null) args[length++] = 0;
     else if (typeof value === "boolean") args[length++] = value ? 1 : 0;
-    else {
+    else if (Array.isArray(value)) {
       args[length++] = value.length;
       for (const element of value) args[length++] = element;
+    } else {
+      throw new AvjepaError(
+        "AVJ_ARGUMENT",
+        `${name}: an argument is ${inspect(value)}, but must be a tensor, a number, a flag or a list of numbers`,
+      );
     }
   }
   const written = cross(operation, length);

@@ -32,7 +32,7 @@ export {
   type MultiblockOptions,
   multiblockMasks,
 } from "./masks.ts";
-export { type MediaProbe, probe } from "./probe.ts";
+export { type MediaProbe, mediaVersions, probe } from "./probe.ts";
 export { RandomStream, type RandomStreamKind } from "./random.ts";
 export {
   AUDIO,

@@ -60,8 +60,8 @@ export interface MadeIndex {
  *
  * @param extensions of the files that are looked for, in small letters.
  *
- * @throws AvjepaError AVJ_INDEX when there are no media files, or some lie
- *   beside the classes; AVJ_WRITE.
+ * @throws AvjepaError AVJ_INDEX when there are no media files, some lie beside
+ *   the classes, or a folder may not be read; AVJ_WRITE.
  */
 export async function makeIndex(
   folder: string,
@@ -130,13 +130,25 @@ export async function makeIndex(
 function list(folder: string): { files: string[]; folders: string[] } {
   const files: string[] = [];
   const folders: string[] = [];
-  for (const name of readdirSync(folder).sort()) {
+  for (const name of namesIn(folder)) {
     if (name.startsWith(".")) continue;
     const info = statSync(join(folder, name), { throwIfNoEntry: false });
     if (info?.isDirectory()) folders.push(name);
     else if (info?.isFile()) files.push(name);
   }
   return { files, folders };
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch (cause) {
+    throw new AvjepaError(
+      "AVJ_INDEX",
+      `cannot list ${folder}: ${(cause as Error).message}`,
+      { cause, hint: "give yourself the right to read it, or move it away" },
+    );
+  }
 }
 
 /** Media files below a folder; a link to a folder above is not followed. */
@@ -184,7 +196,10 @@ async function write(path: string, text: string): Promise<void> {
     throw new AvjepaError(
       "AVJ_WRITE",
       `cannot write ${path}: ${(cause as Error).message}`,
-      { cause },
+      {
+        cause,
+        hint: "name a folder that may be written: -o elsewhere/clips.csv",
+      },
     );
   }
 }

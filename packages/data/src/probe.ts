@@ -13,6 +13,15 @@ export interface MediaProbe {
   audio: { codec: string; sampleRate: number; channels: number } | null;
 }
 
+/** Versions of FFmpeg's libraries, or null where they are not there. */
+export function mediaVersions(): string | null {
+  try {
+    return native.mediaVersions();
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Reads a file's headers.
  *

@@ -19,7 +19,7 @@ import {
 } from "./encode.ts";
 import { audioSize, type EncoderInput, gridOf } from "./input.ts";
 import { type ParameterOptions, PatchProjection } from "./patch-embed.ts";
-import { type Grid, positionTable } from "./positions.ts";
+import { type Grid, positionTable, widthMultiple } from "./positions.ts";
 import type { VitDims } from "./sizes.ts";
 import type { PackedIndices, Tokens } from "./tokens.ts";
 import {
@@ -119,7 +119,12 @@ export class AudioVideoEncoder extends nn.Module {
     const video = videoSettings("AudioVideoEncoder", options);
     const audio = audioSettings("AudioVideoEncoder", options);
     const { embedDim, depth, numHeads, mlpRatio } = video.dims;
-    requireWidth("AudioVideoEncoder", embedDim, numHeads, true);
+    requireWidth(
+      "AudioVideoEncoder",
+      embedDim,
+      numHeads,
+      widthMultiple(audio.grid, true),
+    );
     const parameters = parameterOptions(options);
     const { generator: _, ...where } = parameters;
     this.videoPosEmbed = tableParameter(

@@ -2,7 +2,7 @@
 
 import { nn } from "@avjepa/core";
 import { refuse, requireWidth } from "./check.ts";
-import { type Grid, positionTable } from "./positions.ts";
+import { type Grid, positionTable, widthMultiple } from "./positions.ts";
 import {
   type EncoderShape,
   predict,
@@ -50,7 +50,12 @@ export class AudioVideoPredictor extends nn.Module {
         "its encoder takes no audio",
         "use VideoPredictor",
       );
-    requireWidth("AudioVideoPredictor", dim, numHeads, true);
+    requireWidth(
+      "AudioVideoPredictor",
+      dim,
+      numHeads,
+      widthMultiple(audioGrid, true),
+    );
     const parameters = predictorParameters(encoder, options);
     const { generator: _, ...where } = parameters;
     this.predictorPosEmbedV = tableParameter(

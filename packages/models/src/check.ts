@@ -42,12 +42,17 @@ export function requireMultiple(
   );
 }
 
-/** Width and heads fit each other and the attention kernels, and position tables can be made of the width. */
+/**
+ * Width and heads fit each other and the attention kernels, and position
+ * tables can be made of the width.
+ *
+ * @param multiple what the width must be a multiple of, see widthMultiple.
+ */
 export function requireWidth(
   model: string,
   dim: number,
   heads: number,
-  uniformPower: boolean,
+  multiple: number,
 ): void {
   if (dim % heads !== 0) {
     refuse(
@@ -63,11 +68,9 @@ export function requireWidth(
       `use at least ${Math.ceil(dim / 128)} heads`,
     );
   }
-  // Sines and cosines for each of two or three axes.
-  const even = uniformPower ? 4 : 8;
-  if (dim % even !== 0)
+  if (dim % multiple !== 0)
     refuse(
       model,
-      `the width ${dim} is not divisible by ${even}, which its position table needs`,
+      `the width ${dim} is not divisible by ${multiple}, which its position table needs`,
     );
 }

@@ -336,3 +336,20 @@ describe("what does not fit is refused", () => {
     );
   });
 });
+
+test("a video's three equal shares of sines fit any width", async () => {
+  for (const embedDim of [42, 129]) {
+    using encoder = new VideoEncoder({
+      embedDim,
+      depth: 1,
+      numHeads: 3,
+      crop: 16,
+      patch: 8,
+      frames: 4,
+    });
+    const video = new Generator(1).normal([1, 3, 4, 16, 16]);
+    const { data } = encoder.forward({ video });
+    expect(data.shape).toEqual([8, embedDim]);
+    expect(await data.isFinite().min().item()).toBe(1);
+  }
+});

@@ -17,6 +17,7 @@ export * from "./foreign/index.ts";
 export { Blank } from "./init.ts";
 export { type EncoderInput, imagenetMean, imagenetStd } from "./input.ts";
 export {
+  countModality,
   countTargets,
   jepaLoss,
   type JepaLossOptions,

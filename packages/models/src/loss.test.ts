@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { Generator, tensor } from "@avjepa/core";
 import {
+  countModality,
   countTargets,
   jepaLoss,
   jepaLossTerms,
@@ -97,7 +98,11 @@ test("weights of the modalities", async () => {
 test("counts of other ranks: their losses add up to the loss of the whole batch", async () => {
   const counts = countTargets(targets);
   expect(counts).toEqual([1, 2]);
-  const rank = async (sample: number) => {
+  const modalityCounts = {
+    video: countModality(targets, "video"),
+    audio: countModality(targets, "audio"),
+  };
+  const rank = (sample: number) => {
     const lists = (kind: "video" | "audio") =>
       ({
         video: [
@@ -119,12 +124,15 @@ test("counts of other ranks: their losses add up to the loss of the whole batch"
       h.data.slice(0, 7 * sample, 7 * sample + 7),
       allTokens(1, { video: 4, audio: 3 }),
     );
-    return jepaLoss(part, features, { counts }).item();
+    return jepaLossTerms(part, features, { counts, modalityCounts });
   };
-  expect((await rank(0)) + (await rank(1))).toBeCloseTo(
-    await jepaLoss(z, h).item(),
-    12,
-  );
+  const whole = jepaLossTerms(z, h);
+  const ranks = [rank(0), rank(1)];
+  for (const term of ["loss", "video", "audio"] as const) {
+    const parts = ranks.map(async (terms) => (await terms[term]?.item()) ?? 0);
+    const [first = 0, second = 0] = await Promise.all(parts);
+    expect(first + second).toBeCloseTo((await whole[term]?.item()) ?? 0, 12);
+  }
 });
 
 test("the regulariser leaves out sequences without a variance", async () => {

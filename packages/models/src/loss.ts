@@ -18,7 +18,6 @@ import {
   tensor,
 } from "@avjepa/core";
 import {
-  AUDIO,
   countByModality,
   eachToken,
   locate,
@@ -46,6 +45,11 @@ export interface JepaLossOptions {
    * over their number.
    */
   counts?: readonly number[];
+  /**
+   * As `counts`, for the terms `video` and `audio`: the sums of {@link
+   * countModality}, which they are divided by where it is left out.
+   */
+  modalityCounts?: Record<Modality, readonly number[]>;
 }
 
 /** The loss and its parts: scalars `[]`. All but `loss` are for looking at only. */
@@ -71,6 +75,19 @@ export function countTargets(
     return own.reduce((count, share) => count + (share > 0 ? 1 : 0), 0);
   });
 }
+
+/** The sequences with targets of one modality under each mask, `[K]`. */
+export function countModality(
+  targets: PackedIndices,
+  modality: Modality,
+): number[] {
+  return countTargets(targets, onlyOf(modality));
+}
+
+const onlyOf = (modality: Modality): ModalityWeight => ({
+  video: modality === "video" ? 1 : 0,
+  audio: modality === "audio" ? 1 : 0,
+});
 
 /**
  * The loss of predictions.
@@ -112,8 +129,12 @@ export function jepaLossTerms(
     const jepa = weighted(tokenWeights(targets, counts, modalityWeight));
     const reg = regCoeff === 0 ? noGrad(() => variance(z)) : variance(z);
     const [video, audio] = noGrad(() =>
-      [VIDEO, AUDIO].map((kind) => {
-        const weights = modalityMean(targets, kind);
+      (["video", "audio"] as const).map((modality) => {
+        const weights = modalityMean(
+          targets,
+          modality,
+          options.modalityCounts?.[modality],
+        );
         return weights && weighted(weights);
       }),
     ) as [Tensor | null, Tensor | null];
@@ -164,10 +185,10 @@ function tokenWeights(
 /** As {@link tokenWeights}, over one modality alone; null when there is none of it. */
 function modalityMean(
   targets: PackedIndices,
-  kind: number,
+  modality: Modality,
+  counts: readonly number[] = countModality(targets, modality),
 ): Float64Array | null {
-  const only = { video: kind === VIDEO ? 1 : 0, audio: kind === AUDIO ? 1 : 0 };
-  const counts = countTargets(targets, only);
+  const only = onlyOf(modality);
   return counts.some((count) => count > 0)
     ? tokenWeights(targets, counts, only)
     : null;

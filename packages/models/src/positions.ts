@@ -16,6 +16,16 @@ export function gridSize(grid: Grid): number {
   return grid.reduce((product, size) => product * size, 1);
 }
 
+/**
+ * What the width of a grid's table must be a multiple of, so that each axis has
+ * as many sines as cosines: three equal shares are rounded up and cut off, and
+ * fit any width.
+ */
+export function widthMultiple(grid: Grid, uniformPower: boolean): number {
+  if (grid.length === 2) return 4;
+  return uniformPower ? 1 : 8;
+}
+
 /** Rows of one axis. @param dim even @returns `[positions.length, dim]`, row-major */
 export function sincos1d(
   dim: number,

@@ -13,7 +13,7 @@ import {
 } from "@avjepa/core";
 import { requireSizes, requireWidth } from "./check.ts";
 import { type Noise, noisedTargets } from "./noised-targets.ts";
-import { type Grid, gridSize } from "./positions.ts";
+import { type Grid, gridSize, widthMultiple } from "./positions.ts";
 import { rotationOf } from "./rotary-positions.ts";
 import type { VitDims } from "./sizes.ts";
 import {
@@ -91,7 +91,7 @@ export function predictorSettings(
     model,
     dim,
     numHeads,
-    uniformPower || encoder.videoGrid.length === 2 || rotary,
+    rotary ? 4 : widthMultiple(encoder.videoGrid, uniformPower),
   );
   return {
     dim,

@@ -33,7 +33,7 @@ import {
   videoSize,
 } from "./input.ts";
 import { type ParameterOptions, PatchProjection } from "./patch-embed.ts";
-import { type Grid, positionTable } from "./positions.ts";
+import { type Grid, positionTable, widthMultiple } from "./positions.ts";
 import { type VitDims, vitDims, type VitSize } from "./sizes.ts";
 import type { PackedIndices, Tokens } from "./tokens.ts";
 import { type Block, makeBlocks } from "./vit.ts";
@@ -106,19 +106,18 @@ export function videoSettings(
     ["the number of frames", frames],
     ["the tubelet", tubelet],
   );
-  // A table of two axes needs sines and cosines of halves only.
   const rotary = options.positions === "rotary";
-  requireWidth(
-    model,
-    dims.embedDim,
-    dims.numHeads,
-    uniformPower || frames === 1 || rotary,
-  );
   if (rotary && frames === 1)
     refuse(model, "rotary positions are of video, not of pictures");
   const space = [height / patch, width / patch];
   const { mean = imagenetMean, std = imagenetStd } = options;
   const grid = frames === 1 ? space : [frames / tubelet, ...space];
+  requireWidth(
+    model,
+    dims.embedDim,
+    dims.numHeads,
+    rotary ? 4 : widthMultiple(grid, uniformPower),
+  );
   return {
     dims,
     frames,

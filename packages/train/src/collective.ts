@@ -3,6 +3,8 @@
  * counts use it the same way whether there is one process or many.
  */
 
+import type { optim, Tensor } from "@avjepa/core";
+
 /** Calls that every process makes in the same order. */
 export interface Collective {
   readonly rank: number;
@@ -11,8 +13,16 @@ export interface Collective {
   sum(values: readonly number[]): Promise<number[]>;
   /** Every process gets the largest, element by element: a flag any of them raised. */
   max(values: readonly number[]): Promise<number[]>;
+  /** Every process gets everybody's text, in the order of the ranks. */
+  gather(text: string): Promise<string[]>;
   /** Resolves when every process has called it. */
   barrier(): Promise<void>;
+  /** Enqueues that the tensors get rank 0's values. */
+  broadcast(tensors: Iterable<Tensor>): void;
+  /** Enqueues the gradients of a loss, summed over the processes. */
+  backward(loss: Tensor, groups: readonly optim.GradientGroup[]): void;
+  /** Leaves the others; the last call, which all of them make. */
+  close(): Promise<void>;
 }
 
 /** The run of one process. */
@@ -21,5 +31,9 @@ export const single: Collective = {
   world: 1,
   sum: async (values) => [...values],
   max: async (values) => [...values],
+  gather: async (text) => [text],
   barrier: async () => {},
+  broadcast: () => {},
+  backward: (loss) => loss.backward(),
+  close: async () => {},
 };

@@ -43,6 +43,7 @@ export type {
 } from "./frozen_model.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
+export * from "./launch/index.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";
 export type { Models } from "./models.ts";
 export { heldOutClips, toTrainBatch, trainingClips } from "./clip_batches.ts";
@@ -58,7 +59,15 @@ export type {
   TrainBatch,
   Trainer,
 } from "./train_step.ts";
-export { initialiseFrom, restoreRun, saveRun } from "./state.ts";
+export {
+  copyRun,
+  initialiseFrom,
+  restoreRun,
+  saveRun,
+  writeRun,
+} from "./state.ts";
+export type { RunCopy } from "./state.ts";
+export { BackgroundWriter } from "./checkpoint/background.ts";
 export { measureHealth } from "./health.ts";
 export { CollapseWatch, featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";

@@ -1,19 +1,18 @@
-/** The device a run is on, from `--devices` and `--ranks`. */
+/** The device a run is on, from `--devices`. */
 
 import { AvjepaError, setDefaultDevice } from "@avjepa/core";
 
 /**
- * Opens it. This build has one backend, the CPU, and one process a run.
+ * Opens it. This build has one backend, the CPU; a process has one device.
  *
  * @throws AvjepaError AVJ_DEVICE naming what is not there.
  */
-export function openDevice(devices: readonly string[], ranks = 1): string {
-  const processes = Math.max(ranks, devices.length);
-  if (processes > 1)
+export function openDevice(devices: readonly string[]): string {
+  if (devices.length > 1)
     throw new AvjepaError(
       "AVJ_DEVICE",
-      `${processes} processes were asked for, but this build runs one`,
-      { hint: "leave --ranks out, and name one device: --devices cpu" },
+      `${devices.length} devices were named, but this command runs as one process`,
+      { hint: "name one: --devices cpu" },
     );
   const [device = "cpu"] = devices;
   setDefaultDevice(device);

@@ -47,6 +47,7 @@ export async function whereToStart(
         ? await store.find(meta.read_checkpoint)
         : await store.latest();
     if (checkpoint) return { resume: checkpoint };
+    refuseOtherTag(store);
     if (meta.load_checkpoint)
       throw new AvjepaError(
         "AVJ_CHECKPOINT",
@@ -62,14 +63,27 @@ export async function whereToStart(
   return { initFrom: await openCheckpoint(meta.init_from) };
 }
 
+/** A folder holds one run: its logs would be mixed with those of another tag's. */
+function refuseOtherTag({ folder, tag }: CheckpointStore): void {
+  const latest = readdirSync(folder).find((name) => name.endsWith("-latest"));
+  if (latest === undefined) return;
+  throw new AvjepaError(
+    "AVJ_CONFIG_CHANGED",
+    `the run in ${folder} was configured otherwise\nlogging.write_tag: ${JSON.stringify(latest.slice(0, -"-latest".length))}, now ${JSON.stringify(tag)}`,
+    {
+      hint: "give the run's tag, or another --folder for a new run; --resume never sets this one aside",
+    },
+  );
+}
+
 /**
  * Moves a run's files out of the way of a new one, into `before-1/`,
  * `before-2/`, … of the same folder; other files stay.
  *
  * @returns that folder; undefined where there was no run.
  */
-export function setRunAside(folder: string, tag: string): string | undefined {
-  const names = readdirSync(folder).filter((name) => belongsToRun(name, tag));
+export function setRunAside(folder: string): string | undefined {
+  const names = readdirSync(folder).filter(belongsToRun);
   if (names.length === 0) return undefined;
   let n = 1;
   while (existsSync(join(folder, `before-${n}`))) n++;
@@ -87,8 +101,10 @@ const common = new Set([
   "trace.json",
 ]);
 
-function belongsToRun(name: string, tag: string): boolean {
-  if (common.has(name) || name.startsWith("events.out.tfevents.")) return true;
-  const rest = name.startsWith(tag) ? name.slice(tag.length) : "";
-  return /^(-s\d+|-e\d+|-latest|_r\d+\.csv)$/.test(rest);
+function belongsToRun(name: string): boolean {
+  return (
+    common.has(name) ||
+    name.startsWith("events.out.tfevents.") ||
+    /^[\w.+-]+(-s\d+|-e\d+|-latest|_r\d+\.csv)$/.test(name)
+  );
 }

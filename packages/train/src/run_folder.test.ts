@@ -59,6 +59,10 @@ test("a path below a file", () => {
       /cannot make the run folder .*: a part of the path is a file/,
     );
   expect(() => RunFolder.open("/proc/nowhere")).toThrow("cannot");
+  for (const path of ["/proc/self", "/sys"])
+    expect(() => RunFolder.open(path)).toThrow(
+      `cannot write in the run folder ${path}`,
+    );
 });
 
 test("another process holds it; killed, its lock is taken over", async () => {

@@ -93,6 +93,7 @@ function takeLock(folder: string): LockHolder | undefined {
   try {
     writeFileSync(mine, `${JSON.stringify(self(), null, 2)}\n`);
   } catch (error) {
+    removeQuietly(mine);
     throw fileError(error, "write in the run folder", folder);
   }
   let gone: LockHolder | undefined;
@@ -116,6 +117,15 @@ function takeLock(folder: string): LockHolder | undefined {
     );
   } finally {
     rmSync(mine, { force: true });
+  }
+}
+
+/** A full disk leaves an empty file; a read-only one, none, and not even `force` passes over that. */
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // The reason is told with what could not be written.
   }
 }
 

@@ -7,10 +7,10 @@
 /** A run that was stopped by a signal, after saving. */
 export const exitStopped = 75;
 
-const signals = ["SIGUSR2", "SIGTERM", "SIGINT"] as const;
-
 /** The signals that ask for a stop. */
-export type StopSignal = (typeof signals)[number];
+export const stopSignals = ["SIGUSR2", "SIGTERM", "SIGINT"] as const;
+
+export type StopSignal = (typeof stopSignals)[number];
 
 /** Listens for the signals until it is disposed. */
 export class StopFlag {
@@ -29,7 +29,7 @@ export class StopFlag {
     note: (text: string) => void,
     exit: (code: number) => void = (code) => process.exit(code),
   ) {
-    this.#listeners = signals.map((signal) => [
+    this.#listeners = stopSignals.map((signal) => [
       signal,
       () => {
         if (signal === "SIGINT" && ++this.#interrupts > 1) return exit(130);

@@ -4,8 +4,10 @@ import { join } from "node:path";
 
 import {
   AvjepaError,
+  type HostTensor,
   type Tensor,
   loadSafetensors,
+  readTensors,
   saveSafetensors,
 } from "@avjepa/core";
 
@@ -27,14 +29,20 @@ import type { Trainer } from "./train_step.ts";
 /** The optimizer's models, by their place in it. */
 const optimized = ["encoder", "predictor"];
 
-/** Saves the run after `step` steps. */
-export async function saveRun(
-  store: CheckpointStore,
+/** A run's state on the host, which training no longer changes. */
+export interface RunCopy {
+  step: number;
+  state: Record<string, unknown>;
+  weights: Record<string, HostTensor>;
+  moments: Record<string, HostTensor>;
+}
+
+/** Copies the run after `step` steps: all of it as it is now. */
+export async function copyRun(
   trainer: Trainer,
   step: number,
   cursor: Cursor,
-  options: { epoch?: number } = {},
-): Promise<Checkpoint> {
+): Promise<RunCopy> {
   const { config, models, adamw } = trainer;
   const state = {
     app: config.app,
@@ -45,25 +53,46 @@ export async function saveRun(
     cursor,
     optimizer_steps: adamw.steps,
   };
+  const views = renamed(adamw.stateDict(), (name) =>
+    name.replace(/^\d+/, (i) => optimized[Number(i)] ?? i),
+  );
+  try {
+    const [weights, moments] = await Promise.all([
+      readTensors(weightsOf(models)),
+      readTensors(views),
+    ]);
+    return { step, state, weights, moments };
+  } finally {
+    for (const view of Object.values(views)) view.dispose();
+  }
+}
+
+/** Writes a copy as a checkpoint. */
+export async function writeRun(
+  store: CheckpointStore,
+  { step, state, weights, moments }: RunCopy,
+  options: { epoch?: number } = {},
+): Promise<Checkpoint> {
   return store.save(
     step,
     state,
     async (folder) => {
-      await saveSafetensors(
-        join(folder, "weights.safetensors"),
-        weightsOf(models),
-      );
-      const moments = renamed(adamw.stateDict(), (name) =>
-        name.replace(/^\d+/, (i) => optimized[Number(i)] ?? i),
-      );
-      try {
-        await saveSafetensors(join(folder, "optim-r0of1.safetensors"), moments);
-      } finally {
-        for (const view of Object.values(moments)) view.dispose();
-      }
+      await saveSafetensors(join(folder, "weights.safetensors"), weights);
+      await saveSafetensors(join(folder, "optim-r0of1.safetensors"), moments);
     },
     options,
   );
+}
+
+/** Saves the run after `step` steps. */
+export async function saveRun(
+  store: CheckpointStore,
+  trainer: Trainer,
+  step: number,
+  cursor: Cursor,
+  options: { epoch?: number } = {},
+): Promise<Checkpoint> {
+  return writeRun(store, await copyRun(trainer, step, cursor), options);
 }
 
 /** What the features of a checkpoint mean by sound. */

@@ -18,6 +18,7 @@ import {
   type JepaLossTerms,
   type PackedIndices,
   type Tokens,
+  countModality,
   countTargets,
   jepaLossTerms,
 } from "@avjepa/models";
@@ -115,17 +116,34 @@ export async function trainStep(
 
 type Term = keyof JepaLossTerms;
 
-/** Sequences with targets of each mask, over all batches and processes. */
+/** Sequences with targets under each mask: of any modality that weighs, of each. */
+interface Counts {
+  all: number[];
+  video: number[];
+  audio: number[];
+}
+
+/** Those of a step, over all batches and processes. */
 async function countAll(
   { config, collective }: Trainer,
   batches: readonly TrainBatch[],
-): Promise<number[]> {
-  const weight = config.loss.modality_weight;
-  const own = batches.map((batch) => countTargets(batch.targets, weight));
-  const sums = config.mask.map((_, k) =>
-    own.reduce((sum, counts) => sum + (counts[k] ?? 0), 0),
+): Promise<Counts> {
+  const own = batches.map(({ targets }) => [
+    ...countTargets(targets, config.loss.modality_weight),
+    ...countModality(targets, "video"),
+    ...countModality(targets, "audio"),
+  ]);
+  const masks = config.mask.length;
+  const sums = await collective.sum(
+    Array.from({ length: 3 * masks }, (_, i) =>
+      own.reduce((sum, counts) => sum + (counts[i] ?? 0), 0),
+    ),
   );
-  return collective.sum(sums);
+  return {
+    all: sums.slice(0, masks),
+    video: sums.slice(masks, 2 * masks),
+    audio: sums.slice(2 * masks),
+  };
 }
 
 /** Where a batch stands in its run. */
@@ -140,12 +158,16 @@ interface Place {
 function forwardBackward(
   trainer: Trainer,
   batch: TrainBatch,
-  counts: readonly number[],
+  counts: Counts,
   place: Place,
 ): JepaLossTerms {
   return scope(() => {
     const terms = forward(trainer, batch, counts, place);
-    terms.loss.backward();
+    const { adamw, collective } = trainer;
+    // Gradients are summed over the processes once, with those of the step's last batch.
+    if (place.batch === place.of - 1)
+      collective.backward(terms.loss, adamw.gradientGroups);
+    else terms.loss.backward();
     return terms;
   });
 }
@@ -155,10 +177,12 @@ export async function evaluateLoss(
   trainer: Trainer,
   batch: TrainBatch,
 ): Promise<number> {
-  const counts = countTargets(
-    batch.targets,
-    trainer.config.loss.modality_weight,
-  );
+  const { targets } = batch;
+  const counts = {
+    all: countTargets(targets, trainer.config.loss.modality_weight),
+    video: countModality(targets, "video"),
+    audio: countModality(targets, "audio"),
+  };
   const place = { step: 0, batch: 0, of: 1, features: null };
   const loss = scope(() =>
     noGrad(() => forward(trainer, batch, counts, place).jepa),
@@ -171,7 +195,7 @@ export async function evaluateLoss(
 function forward(
   trainer: Trainer,
   batch: TrainBatch,
-  counts: readonly number[],
+  counts: Counts,
   place: Place,
 ): JepaLossTerms {
   const { config, device, models } = trainer;
@@ -190,9 +214,11 @@ function forward(
     const z = predictor.forward(context, batch.targets, noise);
     return jepaLossTerms(z, h, {
       p: config.loss.loss_exp,
-      regCoeff: config.loss.reg_coeff / place.of,
+      // A mean over the step's batches on all processes, whose gradients are summed.
+      regCoeff: config.loss.reg_coeff / (place.of * trainer.collective.world),
       modalityWeight: config.loss.modality_weight,
-      counts,
+      counts: counts.all,
+      modalityCounts: counts,
     });
   });
 }
@@ -211,8 +237,9 @@ function sampleInto(features: StepResult["features"], h: Tokens): void {
 }
 
 /**
- * Batches' terms into the step's. The JEPA loss is divided by the whole step's
- * counts already and is summed; the others are means of batches.
+ * Batches' terms into the step's. The JEPA loss and its modalities' are divided
+ * by the whole step's counts already and are summed; the regulariser is the
+ * mean of batches.
  */
 async function combine(
   { collective, config }: Trainer,
@@ -235,15 +262,14 @@ async function combine(
     }
   }
   const all = await collective.sum([...sums, ...numbers]);
-  const [jepa = 0] = all;
-  const mean = (i: number) => (all[i] ?? 0) / (all[names.length + i] ?? 0);
-  const reg = mean(1);
-  const [video, audio] = [mean(2), mean(3)];
+  const [jepa = 0, regs = 0, video = 0, audio = 0] = all;
+  const [, batches = 0, sawVideo = 0, heardAudio = 0] = all.slice(names.length);
+  const reg = regs / batches;
   return {
     loss: jepa + config.loss.reg_coeff * reg,
     jepa,
     reg,
-    ...(all[names.length + 2] ? { video } : {}),
-    ...(all[names.length + 3] ? { audio } : {}),
+    ...(sawVideo > 0 ? { video } : {}),
+    ...(heardAudio > 0 ? { audio } : {}),
   };
 }

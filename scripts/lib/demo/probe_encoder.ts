@@ -24,7 +24,7 @@ export const asked = {
 
 /** The same for every encoder, view and question. */
 const probe = {
-  epochs: 12,
+  epochs: 8,
   batch: 64,
   lr: 1e-3,
   weightDecay: 0.01,

@@ -66,27 +66,36 @@ export function renderFrames({ side }: Scene, draws: RandomStream): Uint8Array {
   return frames;
 }
 
-/** White noise after a Gaussian blur, of deviation 1. */
+/** White noise after a Gaussian blur, of deviation 1; the picture's edges meet. */
 function smoothNoise(draws: RandomStream): Float64Array {
-  const kernel = [-3, -2, -1, 0, 1, 2, 3].map((d) =>
-    Math.exp(-(d * d) / (2 * blur * blur)),
-  );
   let field: Float64Array = draws.draw("normal", [0, 1], size * size);
-  for (const stride of [1, size]) {
+  for (const [along, across] of [
+    [1, size],
+    [size, 1],
+  ] as const) {
     const blurred = new Float64Array(field.length);
-    for (let i = 0; i < field.length; i++) {
-      const place = Math.floor(i / stride) % size;
-      for (const [k, weight] of kernel.entries()) {
-        const wrapped = (place + k - 3 + size) % size;
-        blurred[i]! += weight * field[i + (wrapped - place) * stride]!;
+    for (let line = 0; line < size; line++)
+      for (let i = 0; i < size; i++) {
+        let sum = 0;
+        for (let k = 0; k < kernel.length; k++) {
+          const from = (i + k - reach + size) % size;
+          sum += kernel[k]! * field[line * across + from * along]!;
+        }
+        blurred[line * across + i * along] = sum;
       }
-    }
     field = blurred;
   }
-  const squares = field.reduce((sum, x) => sum + x * x, 0);
+  let squares = 0;
+  for (let i = 0; i < field.length; i++) squares += field[i]! * field[i]!;
   const deviation = Math.sqrt(squares / field.length);
-  return field.map((x) => x / deviation);
+  for (let i = 0; i < field.length; i++) field[i]! /= deviation;
+  return field;
 }
+
+const reach = 3;
+const kernel = Float64Array.from({ length: 2 * reach + 1 }, (_, k) =>
+  Math.exp(-((k - reach) ** 2) / (2 * blur * blur)),
+);
 
 /** Sound of full scale ±1. */
 export function renderSound(
@@ -94,13 +103,11 @@ export function renderSound(
   draws: RandomStream,
 ): Float32Array {
   const pitch = 500 * 2 ** (0.8 * note + uniformOf(draws)(-0.2, 0.2));
-  const noise = draws.draw("normal", [0, 1], sampleCount);
-  return Float32Array.from(
-    noise,
-    (hiss, i) =>
-      0.1 * Math.sin((2 * Math.PI * pitch * i) / sampleRate) +
-      soundNoise * hiss,
-  );
+  const sound = Float32Array.from(draws.draw("normal", [0, 1], sampleCount));
+  const turn = (2 * Math.PI * pitch) / sampleRate;
+  for (let i = 0; i < sound.length; i++)
+    sound[i] = 0.1 * Math.sin(turn * i) + soundNoise * sound[i]!;
+  return sound;
 }
 
 const uniformOf =

@@ -41,12 +41,17 @@ function checkFixed(hyper: EncoderHyper, eps: number): void {
   }
 }
 
-/** The spectrogram's `[mel, frames]`: the input's, else the published code's. */
-export function spectrogramSize(given: ParityCase): [number, number] {
+/** The spectrogram's `[mel, frames]`: the input's, else the grid's, else the published code's. */
+export function spectrogramSize(
+  given: ParityCase,
+  patch: number,
+): [number, number] {
+  const grid = given.hyper.audio_grid as [number, number] | undefined;
   const shape = given.has("audio")
     ? given.shape("audio")
     : (given.hyper.batch_fill?.audio?.shape as number[] | undefined);
-  return shape ? [shape[2] as number, shape[3] as number] : [128, 192];
+  if (shape) return [shape[2] as number, shape[3] as number];
+  return grid ? [grid[0] * patch, grid[1] * patch] : [128, 192];
 }
 
 export function makeEncoder(
@@ -68,7 +73,7 @@ export function makeEncoder(
     uniformPower: hyper.uniform_power,
     dtype,
   };
-  const [mel, audioFrames] = spectrogramSize(given);
+  const [mel, audioFrames] = spectrogramSize(given, hyper.patch_size);
   return audio
     ? new AudioVideoEncoder({ ...options, mel, audioFrames })
     : new VideoEncoder(options);
@@ -85,12 +90,15 @@ export function makePredictor(
   checkFixed(hyper, 1e-6);
   const { img_size, patch_size, num_frames, tubelet_size } = hyper;
   const side = Math.floor(img_size / patch_size);
-  const [mel, frames] = spectrogramSize(given);
+  const [mel, frames] = spectrogramSize(given, patch_size);
   const shape =
     encoder ??
     ({
       dims: { embedDim: hyper.embed_dim, numHeads: hyper.num_heads },
-      videoGrid: [Math.floor(num_frames / tubelet_size), side, side],
+      videoGrid:
+        num_frames > 1
+          ? [Math.floor(num_frames / tubelet_size), side, side]
+          : [side, side],
       audioGrid: audio
         ? [Math.floor(mel / patch_size), Math.floor(frames / patch_size)]
         : null,

@@ -35,7 +35,13 @@ enum Kind {
     None,
     Unbiased(UnbiasedMasks),
     /// `alone` is for rows that lack so much that nothing of the batch's masks is left.
-    Reference { generators: Vec<MaskConfig>, grid: MaskGrid, rank: u64, world: u64, alone: UnbiasedMasks },
+    Reference {
+        generators: Vec<MaskConfig>,
+        grid: MaskGrid,
+        rank: u64,
+        world: u64,
+        alone: UnbiasedMasks,
+    },
 }
 
 impl MaskSampler {

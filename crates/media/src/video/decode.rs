@@ -209,7 +209,9 @@ fn run(video: &mut VideoFile, number: u32, wanted: &mut Wanted<'_>) -> Result<bo
             Ok(Received::NeedsInput) | Err(_) if run.draining => return Ok(false),
             Ok(Received::NeedsInput) | Err(_) => {}
         }
-        match video.input.read() {
+        // After a seek, a demuxer of fragments may give the last one twice: what the index knows is all there is.
+        let at_end = video.cursor.next.is_some_and(|next| next as usize >= video.index.packets.len());
+        match if at_end { Ok(None) } else { video.input.read() } {
             Ok(Some(packet)) => {
                 let Some(next) = video.cursor.next.filter(|&next| video.index.matches(next, &Packet::from(&packet)))
                 else {

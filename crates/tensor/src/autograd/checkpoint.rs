@@ -245,7 +245,7 @@ impl Replay {
         }
         // Only the graph may hold the intermediates now, so that they go as backward passes them.
         made.clear();
-        walk(roots)?;
+        walk(roots, None)?;
         for (i, (input, capture)) in inputs.iter().zip(&self.captured).enumerate() {
             if matches!(capture, Capture::Inner)
                 && !begun[i]

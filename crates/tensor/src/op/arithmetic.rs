@@ -6,7 +6,7 @@ use crate::{
     backend::{Binary, Broadcast, Reduce, Reduction, Unary},
     dtype::DType,
     error::{Error, Result},
-    tensor::Tensor,
+    tensor::{Tensor, count},
 };
 
 /// x in the type `dtype`: x itself where it has it.
@@ -122,9 +122,9 @@ pub fn runs(shape: &[usize], reduced: &[bool]) -> Vec<Run> {
         while start > 0 && (reduced[start - 1] == kind || shape[start - 1] == 1) {
             start -= 1;
         }
-        let n: usize = shape[start..end].iter().product();
+        let n = count(&shape[start..end]);
         if kind && (n != 1 || shape[start..end].len() == shape.len()) {
-            runs.push(Run { outer: shape[..start].iter().product(), n, inner });
+            runs.push(Run { outer: count(&shape[..start]), n, inner });
         } else {
             inner *= n;
         }

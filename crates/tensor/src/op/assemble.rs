@@ -10,7 +10,7 @@ use crate::{
     backend::{self, ScatterAdd},
     dtype::DType,
     error::{Error, Result},
-    tensor::Tensor,
+    tensor::{Tensor, count},
 };
 
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub fn index_select(x: &Var, rows: &Tensor) -> Result<Var> {
 
 /// As rows of axis 0.
 fn matrix(t: &Tensor) -> Result<Tensor> {
-    t.reshape(&[t.shape[0], t.shape[1..].iter().product()])
+    t.reshape(&[t.shape[0], count(&t.shape[1..])])
 }
 
 impl Assemble {

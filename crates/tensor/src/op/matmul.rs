@@ -9,7 +9,7 @@ use crate::{
     backend::{Epilogue, Gemm, Layout},
     dtype::DType,
     error::{Error, Result},
-    tensor::Tensor,
+    tensor::{Tensor, count},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +42,10 @@ impl Matmul {
         if *k != k_b || !(batch_b.is_empty() || batch == batch_b) {
             return Err(unfit());
         }
-        let products = batch.iter().product();
+        let products = count(batch);
         // One b for all: their rows are those of one tall matrix.
         Ok(match batch_b.is_empty() {
-            true => Sizes { batch: 1, m: products * m, n, k: *k },
+            true => Sizes { batch: 1, m: products.saturating_mul(*m), n, k: *k },
             false => Sizes { batch: products, m: *m, n, k: *k },
         })
     }

@@ -8,6 +8,7 @@ use crate::{
     device::Device,
     dtype::DType,
     error::{Error, Result},
+    philox::Stream,
     tensor::Tensor,
 };
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub fn random(
         Distribution::Uniform { low, high } => (vec![low, high], low <= high),
         Distribution::Normal { mean, std } => (vec![mean, std], std >= 0.0),
         Distribution::TruncatedNormal { mean, std, low, high } => {
-            (vec![mean, std, low, high], std >= 0.0 && low < high)
+            let probability = Stream::new(distribution, seed, counter).probability();
+            (vec![mean, std, low, high], std > 0.0 && low < high && probability > 0.0)
         }
     };
     numbers.iter().try_for_each(|&v| check::finite("random", "a parameter of the distribution", v))?;
@@ -91,5 +93,10 @@ mod tests {
         assert_eq!(message(DType::I32, normal(1.0)), "random: it does not make int32");
         assert_eq!(message(DType::F32, normal(-1.0)), "random: Normal { mean: 0.0, std: -1.0 } is no distribution");
         assert_eq!(message(DType::F32, normal(f64::NAN)), "random: a parameter of the distribution is NaN");
+        // Nothing to draw from: so far out that no probability is left in a double, or of no width.
+        for (std, low, high) in [(0.02, 50.0, 60.0), (0.0, -1.0, 1.0), (1.0, 2.0, -2.0)] {
+            let cut = Distribution::TruncatedNormal { mean: 0.0, std, low, high };
+            assert!(message(DType::F32, cut).ends_with("is no distribution"));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     autograd::{Grads, Op, Saved, Var, apply1},
     error::{Error, Result},
-    tensor::Tensor,
+    tensor::{Tensor, count},
 };
 
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ fn complete(x: &Tensor, shape: &[i64]) -> Result<Vec<usize>> {
     if shape.iter().any(|&n| n < -1) || shape.iter().filter(|&&n| n == -1).count() > 1 {
         return Err(Error::argument("reshape", format!("{shape:?} is no shape (one size may be -1)")));
     }
-    let known: usize = shape.iter().filter(|&&n| n >= 0).map(|&n| n as usize).product();
+    let known = count(&shape.iter().filter(|&&n| n >= 0).map(|&n| n as usize).collect::<Vec<_>>());
     let rest = match (shape.contains(&-1), known) {
         (true, 0) => return Err(Error::argument("reshape", format!("the -1 of {shape:?} could be anything"))),
         (true, _) if x.len().is_multiple_of(known) => x.len() / known,
@@ -89,5 +89,7 @@ mod tests {
         assert_eq!(message(&[7]), "reshape: [2, 3] has 6 elements, which [7] cannot hold");
         assert_eq!(message(&[-1, -1]), "reshape: [-1, -1] is no shape (one size may be -1)");
         assert_eq!(message(&[0, -1]), "reshape: the -1 of [0, -1] could be anything");
+        let empty = Var::constant(random(&[0], 1));
+        assert!(reshape(&empty, &[1 << 32, 1 << 32]).is_err());
     }
 }

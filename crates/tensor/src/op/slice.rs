@@ -5,7 +5,7 @@ use crate::{
     autograd::{Grads, Op, Saved, Var, apply1},
     backend::CopyBlock,
     error::{Error, Result},
-    tensor::Tensor,
+    tensor::{Tensor, count},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,9 @@ pub(super) fn block(
     out_of_whole: bool,
     accumulate: bool,
 ) -> CopyBlock {
-    let inner: usize = whole.shape[axis + 1..].iter().product();
+    let inner = count(&whole.shape[axis + 1..]);
     let (stride, columns) = (whole.shape[axis] * inner, part.shape[axis] * inner);
-    let rows = whole.shape[..axis].iter().product();
+    let rows = count(&whole.shape[..axis]);
     let (whole, part) = ((whole.clone(), start * inner, stride), (part.clone(), 0, columns));
     let (from, to) = if out_of_whole { (whole, part) } else { (part, whole) };
     CopyBlock {

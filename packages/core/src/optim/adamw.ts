@@ -31,6 +31,16 @@ export interface AdamWStep {
   ema?: { target: Module; momentum: number };
 }
 
+/** Gradients that lie together, and the parameters that they are of. */
+export interface GradientGroup {
+  /** A view of all of them. */
+  gradients: Tensor;
+  parameters: readonly Parameter[];
+}
+
+/** Elements of a {@link GradientGroup}: large enough to travel well, small enough that the first leaves early. */
+const groupSize = 4 * 1024 * 1024;
+
 /** State of one chunk. */
 interface Slab {
   module: number;
@@ -48,6 +58,7 @@ export class AdamW {
   readonly #betas: readonly [number, number];
   readonly #eps: number;
   #steps = 0;
+  #groups: GradientGroup[] | undefined;
 
   /**
    * Moves the modules' learned parameters into flat groups, in the order:
@@ -83,6 +94,31 @@ export class AdamW {
   /** Steps taken so far. */
   get steps(): number {
     return this.#steps;
+  }
+
+  /**
+   * The gradients in groups, roughly in the order in which a backward pass
+   * finishes with them: later modules first, and each from its end.
+   */
+  get gradientGroups(): readonly GradientGroup[] {
+    this.#groups ??= this.#slabs
+      .toSorted((a, b) => b.module - a.module)
+      .flatMap(({ chunk, grad }) => {
+        const groups: GradientGroup[] = [];
+        let end = chunk.length;
+        let parameters: Parameter[] = [];
+        for (const { start, parameter } of chunk.places.toReversed()) {
+          parameters.push(parameter);
+          if (end - start < groupSize && start > 0) continue;
+          const gradients = keep(
+            operation("view", grad.device, [grad.handle, start, [end - start]]),
+          );
+          groups.push({ gradients, parameters });
+          [end, parameters] = [start, []];
+        }
+        return groups;
+      });
+    return this.#groups;
   }
 
   /** Sets every gradient to zero. A step does so by itself. */
@@ -170,6 +206,7 @@ export class AdamW {
 
   /** Frees gradients and moments; the parameters stay with their modules. */
   dispose(): void {
+    for (const { gradients } of this.#groups ?? []) gradients[Symbol.dispose]();
     for (const { grad, m, v, chunk } of this.#slabs.splice(0)) {
       for (const tensor of [grad, m, v, chunk.data]) tensor[Symbol.dispose]();
     }

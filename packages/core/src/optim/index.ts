@@ -1,1 +1,6 @@
-export { AdamW, type AdamWOptions, type AdamWStep } from "./adamw.ts";
+export {
+  AdamW,
+  type AdamWOptions,
+  type AdamWStep,
+  type GradientGroup,
+} from "./adamw.ts";

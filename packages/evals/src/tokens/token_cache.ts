@@ -20,7 +20,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { AvjepaError, type HostTensor, saveSafetensors } from "@avjepa/core";
+import {
+  AvjepaError,
+  type HostTensor,
+  hostTensor,
+  saveSafetensors,
+} from "@avjepa/core";
 
 import { sumRows } from "./bfloat16.ts";
 import type { SampleTokens, SkippedFile, TokenType } from "./encode_clips.ts";
@@ -213,11 +218,8 @@ export class TokenCache {
         tokens.set(values, at);
         at += values.length;
       });
-      small[`${name}.pooled`] = {
-        shape: [sequences.length, dim],
-        values: pooled,
-      };
-      large[`${name}.tokens`] = { shape: [total, dim], values: tokens };
+      small[`${name}.pooled`] = hostTensor(pooled, [sequences.length, dim]);
+      large[`${name}.tokens`] = hostTensor(tokens, [total, dim]);
     }
     // Wider types first, so that all are aligned.
     return { ...small, ...large };
@@ -248,10 +250,8 @@ function isLeftOver(name: string, shards: number): boolean {
   );
 }
 
-const vector = (values: readonly number[]): HostTensor => ({
-  shape: [values.length],
-  values: Int32Array.from(values),
-});
+const vector = (values: readonly number[]): HostTensor =>
+  hostTensor(Int32Array.from(values), [values.length]);
 
 function readState(folder: string): CacheState | undefined {
   const path = join(folder, "cache.json");

@@ -70,6 +70,18 @@ test("saved, found again, older ones removed", async () => {
   ).toBeUndefined();
 });
 
+test("a run that goes back to an older checkpoint is there until it saves", async () => {
+  for (const step of [2, 4]) await save(step);
+  store.goBackTo(await store.find(2));
+  expect((await store.latest())?.step).toBe(2);
+  await save(3);
+  expect((await store.latest())?.step).toBe(3);
+  const other = new CheckpointStore(join(folder, "other"), "jepa");
+  mkdirSync(other.folder);
+  other.goBackTo(await store.find(3));
+  expect(readdirSync(other.folder)).toEqual([]);
+});
+
 test("equal runs write equal bytes, whatever the order of keys", async () => {
   await save(1);
   const first = readFileSync(join(store.pathOf(1), "state.json"), "utf8");

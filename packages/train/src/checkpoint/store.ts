@@ -197,6 +197,18 @@ export class CheckpointStore {
     return step === undefined ? undefined : await this.find(step);
   }
 
+  /**
+   * Let the link to the newest point to a checkpoint of this store that a run
+   * continues from: should it end before its next save, it continues from there
+   * again. One of another folder is left alone.
+   */
+  goBackTo(checkpoint: Checkpoint): void {
+    const name = `${this.tag}-s${checkpoint.step}`;
+    if (resolve(checkpoint.path) !== resolve(this.folder, name)) return;
+    if (linkTarget(this.#link("latest")) === name) return;
+    replaceLink(this.#link("latest"), name);
+  }
+
   /** The newest checkpoint's step. */
   latestStep(): number | undefined {
     const steps = this.steps();

@@ -124,6 +124,16 @@ describe("unknown keys", () => {
   test("like nothing: the nearest is named all the same", () => {
     expect(failure(base + "zzzzqqq: 1\n")).toContain("nearest known key");
   });
+  test("a misspelt section is one error, not one for each key it has", () => {
+    expect(failure(edit(["optimization:", "optimisation:"]))).toBe(
+      'error: unknown key "optimisation"\n  mine.yaml:23:1\n  did you mean "optimization"?',
+    );
+  });
+  test("like nothing, where a required key is missing: that one", () => {
+    expect(failure(edit(["  lr: 1e-3", "  learning_rate: 1e-3"]))).toContain(
+      'the nearest known key is "optimization.lr"',
+    );
+  });
   test("of --set, and of an unknown section there", () => {
     expect(failure(base, { set: ["optimization.lrr=1"] })).toBe(
       'error: unknown key "optimization.lrr"\n  --set optimization.lrr=1\n  did you mean "optimization.lr"?',
@@ -166,7 +176,7 @@ describe("wrong types say what was expected and what was found", () => {
       "without the quotes: 1e-3",
     ],
     ["lr: 1e-3", "lr: .inf", "a number of at least 0", "found Infinity"],
-    ["lr: 1e-3", "lr:", "found nothing (null)", "remove the line"],
+    ["lr: 1e-3", "lr:", "found nothing (null)", "give a value"],
     [
       "  use_sdpa: True",
       "  load_checkpoint: yes",
@@ -246,8 +256,16 @@ describe("what is no configuration", () => {
     ["a: !!python/tuple [1]\n", "not YAML"],
     [`${base}---\na: 1\n`, "a second document"],
     ["a\0b", "not a text file"],
+    ["a: *x\nb: &x 1\n", "x\n  mine.yaml:1:4"],
   ])("%j", (text, wanted) => {
     expect(failure(text)).toContain(wanted);
+  });
+  test("bytes that are not UTF-8", () => {
+    writeFileSync(path, Buffer.from(`${base}# caf\u00e9\n`, "latin1"));
+    const line = base.split("\n").length;
+    expect(() => loadPretrainConfig(path)).toThrow(
+      `not UTF-8\n${path}:${line}`,
+    );
   });
   test("a file that is not there, or a folder", () => {
     expect(() => loadPretrainConfig(join(folder, "no.yaml"))).toThrow(
@@ -457,6 +475,7 @@ describe("--set and other options", () => {
     ["=3", "expected path.to.key=value", "--set =3"],
     ["data.datasets=[a", "--set data.datasets=[a", "YAML"],
     ["mask[5].num_blocks=3", "--set mask[5].num_blocks=3", "mask has no [5]"],
+    ["meta.seed=1e30", "at most 2^53"],
     ["app.x=3", "app has no x", "mine.yaml:1:1"],
   ])("%s", (set, ...wanted) => {
     const text = failure(base, { set: [set] });

@@ -50,10 +50,14 @@ export function nearestWord(
 /**
  * The nearest known key to a dotted one: a sibling, or the same last name in
  * another section (`data.seed` was meant to be `meta.seed`).
+ *
+ * @param missing required keys that are not given: of keys that are all far,
+ *   one of these is the nearest.
  */
 export function nearestKey(
   key: string,
   known: readonly string[],
+  missing: readonly string[] = [],
 ): Nearest | undefined {
   const split = (text: string): [string, string] => {
     const dot = text.lastIndexOf(".");
@@ -77,6 +81,8 @@ export function nearestKey(
     const word = known.find((k) => split(k)[1] === any.word)!;
     return { word, close: true };
   }
+  const absent = missing.filter((k) => split(k)[0] === section);
+  if (absent.length > 0) return { ...nearestWord(key, absent)!, close: false };
   if (sibling) return { word: full(sibling.word), close: false };
   return nearestWord(key, known);
 }

@@ -25,6 +25,9 @@ export const harmlessKeys: readonly string[] = [
   "logging.online_probe_every_steps",
   "logging.tensorboard",
   "data.held_out",
+  // How batch_size_total is shared out; another number of processes shares it out otherwise.
+  "data.batch_size",
+  "optimization.grad_accum",
   "data.num_workers",
   "data.max_bad_fraction",
   "optimization.activation_checkpointing",

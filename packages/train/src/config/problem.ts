@@ -9,7 +9,7 @@ import { getAt, pathText } from "./path.ts";
 import type { Path } from "./path.ts";
 import { describe } from "./source.ts";
 import type { ConfigSource } from "./source.ts";
-import { knownKeys, schemaAt, unwrap } from "./walk.ts";
+import { isRequired, knownKeys, schemaAt, unwrap } from "./walk.ts";
 
 /** One thing that is wrong, at one key. */
 export interface Problem {
@@ -25,21 +25,26 @@ export function schemaProblems(
   issues: readonly z.core.$ZodIssue[],
 ): Problem[] {
   const keys = knownKeys(schema).map(({ key }) => key);
+  const missing = issues
+    .filter(({ path }) => getAt(source.value, path as Path) === undefined)
+    .map(({ path }) => general(path as Path));
   const unknown = issues.flatMap((issue) =>
     issue.code === "unrecognized_keys"
       ? issue.keys.map((key) =>
-          unknownKey(source, [...(issue.path as Path), key], keys),
+          unknownKey(source, [...(issue.path as Path), key], keys, missing),
         )
       : [],
   );
-  // A required key that is there, but misspelt, is one problem and not two.
-  const meant = new Set(unknown.map(({ meant }) => meant));
+  // A required key that is there, but misspelt, is one problem and not two; so are all of a misspelt section.
+  const meant = unknown.flatMap(({ meant }) => meant ?? []);
+  const isMeant = (key: string) =>
+    meant.some((m) => key === m || key.startsWith(`${m}.`));
   const others = issues.flatMap((issue): Problem[] => {
     if (issue.code === "unrecognized_keys") return [];
     const path = issue.path as Path;
     const value = getAt(source.value, path);
     if (value === undefined)
-      return meant.has(general(path)) ? [] : [missingKey(schema, path)];
+      return isMeant(general(path)) ? [] : [missingKey(schema, path)];
     return [wrongValue(schema, path, value)];
   });
   return [...unknown, ...others];
@@ -53,13 +58,14 @@ function unknownKey(
   source: ConfigSource,
   at: Path,
   known: readonly string[],
+  missing: readonly string[],
 ): Problem & { meant?: string } {
   // `--set optimisation.lr=1` makes a section; what was typed is the key.
   const override = source.overrideOf(at);
   const path =
     override && override.path.length > at.length ? override.path : at;
   const index = path.find((step) => typeof step === "number");
-  const nearest = nearestKey(general(path), known);
+  const nearest = nearestKey(general(path), known, missing);
   const word = nearest?.word.replace("[]", `[${index ?? 0}]`);
   return {
     path,
@@ -92,7 +98,7 @@ function wrongValue(
 ): Problem {
   const node = schemaAt(schema, path);
   const expected = (node && metaOf(node).expected) ?? "another type";
-  const hint = node && valueHint(unwrap(node), value);
+  const hint = node && valueHint(unwrap(node), value, !isRequired(node));
   return {
     path,
     message: `${pathText(path)}: expected ${expected}, found ${describe(value)}`,
@@ -104,6 +110,7 @@ function wrongValue(
 function valueHint(
   schema: z.core.$ZodType,
   value: unknown,
+  hasDefault: boolean,
 ): string | undefined {
   const { type } = schema._zod.def;
   if (type === "enum" && typeof value === "string") {
@@ -124,13 +131,18 @@ function valueHint(
         ? `without the underscores: ${plain}`
         : `without the quotes: ${plain}`;
   }
+  if (type === "number" && Number.isInteger(value))
+    if (!Number.isSafeInteger(value)) return "at most 2^53 − 1";
   if (type === "boolean" && typeof value === "string") {
     if (/^(y|yes|on|true|t)$/i.test(value)) return "write true";
     if (/^(n|no|off|false|f)$/i.test(value)) return "write false";
   }
-  if (type === "string" && typeof value !== "object")
+  if (type === "string" && ["number", "boolean"].includes(typeof value))
     return `in quotes: "${String(value)}"`;
-  if (value === null) return "give a value, or remove the line for the default";
+  if (value === null)
+    return hasDefault
+      ? "give a value, or leave the key out for the default"
+      : "give a value";
   return undefined;
 }
 

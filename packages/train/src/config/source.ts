@@ -3,6 +3,7 @@
  * the command line over them, and where each came from.
  */
 
+import { isUtf8 } from "node:buffer";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
@@ -11,7 +12,7 @@ import { isMap, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
 import type { Document, Node, Pair, YAMLError } from "yaml";
 
 import { nearestWord } from "./nearest.ts";
-import { parsePath, pathText, setAt, startsWith } from "./path.ts";
+import { getAt, parsePath, pathText, setAt, startsWith } from "./path.ts";
 import type { Path } from "./path.ts";
 
 /** A value of the command line: `--set a.b=c`, or an option of its own. */
@@ -61,13 +62,7 @@ export class ConfigSource {
     try {
       value = doc.toJS();
     } catch (cause) {
-      throw new AvjepaError(
-        "AVJ_CONFIG",
-        `${path}: ${(cause as Error).message}`,
-        {
-          cause,
-        },
-      );
+      throw this.#aliasError(cause as Error, text);
     }
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw new AvjepaError(
@@ -80,9 +75,9 @@ export class ConfigSource {
 
   /** Read and parse a file. */
   static read(path: string): ConfigSource {
-    let text: string;
+    let bytes: Buffer;
     try {
-      text = readFileSync(path, "utf8");
+      bytes = readFileSync(path);
     } catch (cause) {
       const { code } = cause as { code?: string };
       const why =
@@ -94,24 +89,28 @@ export class ConfigSource {
               ? "permission denied"
               : (cause as Error).message;
       throw new AvjepaError("AVJ_CONFIG", `cannot read ${path}: ${why}`, {
-        hint: nearestFile(path),
+        ...(code === "ENOENT" ? { hint: nearestFile(path) } : {}),
         cause,
       });
     }
-    if (text.includes("\0"))
+    if (bytes.includes(0))
       throw new AvjepaError("AVJ_CONFIG", `${path} is not a text file`);
-    return new ConfigSource(path, text);
+    if (!isUtf8(bytes)) throw encodingError(path, bytes);
+    return new ConfigSource(path, bytes.toString("utf8"));
   }
 
   /** Put a value of the command line over the file's. */
   override(override: Override): void {
     const obstacle = setAt(this.value, override.path, override.value);
-    if (obstacle)
+    if (obstacle) {
+      const found = getAt(this.value, obstacle);
+      const size = Array.isArray(found) ? `: it has ${found.length}` : "";
       throw new AvjepaError(
         "AVJ_CONFIG",
-        `${override.typed}: ${pathText(obstacle) || "the configuration"} has no ${pathText(override.path.slice(obstacle.length))}`,
+        `${override.typed}: ${pathText(obstacle) || "the configuration"} has no ${pathText(override.path.slice(obstacle.length))}${size}`,
         { hint: `${pathText(obstacle)} stands at ${this.where(obstacle)}` },
       );
+    }
     this.#overrides.push(override);
   }
 
@@ -166,6 +165,17 @@ export class ConfigSource {
     return `${this.path}:${line}:${col}`;
   }
 
+  /** An alias before its anchor, or without one: found only when it is looked up. */
+  #aliasError(cause: Error, text: string): AvjepaError {
+    const name = /: (\S+)$/.exec(cause.message)?.[1];
+    const offset = name === undefined ? -1 : text.indexOf(`*${name}`);
+    return new AvjepaError(
+      "AVJ_CONFIG",
+      `not YAML: ${cause.message}\n${offset < 0 ? this.path : this.#at(offset)}`,
+      { cause },
+    );
+  }
+
   #syntaxError(error: YAMLError, text: string): AvjepaError {
     const [from, to] = error.pos;
     const where = this.#at(from);
@@ -192,6 +202,20 @@ export class ConfigSource {
   }
 }
 
+function encodingError(path: string, bytes: Buffer): AvjepaError {
+  // The lines before the first that is not UTF-8 are.
+  let line = 1;
+  for (let from = 0; from < bytes.length; line++) {
+    const end = bytes.indexOf(0x0a, from);
+    const next = end < 0 ? bytes.length : end + 1;
+    if (!isUtf8(bytes.subarray(from, next))) break;
+    from = next;
+  }
+  return new AvjepaError("AVJ_CONFIG", `not UTF-8\n${path}:${line}`, {
+    hint: "save the file as UTF-8: iconv -f latin1 -t utf8 makes it of Latin-1",
+  });
+}
+
 /** The file that a misspelt path was probably meant to be. */
 function nearestFile(path: string): string {
   const candidates = [dirname(path), "configs/pretrain", "configs/evals"]
@@ -199,7 +223,8 @@ function nearestFile(path: string): string {
     .flatMap((folder) =>
       readdirSync(folder)
         .filter((file) => /\.ya?ml$/.test(file))
-        .map((file) => join(folder, file)),
+        .map((file) => join(folder, file))
+        .filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile()),
     );
   const names = candidates.map((file) => basename(file));
   const nearest = nearestWord(basename(path), names);

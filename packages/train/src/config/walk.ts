@@ -30,6 +30,11 @@ export function unwrap(schema: Schema): Schema {
   }
 }
 
+/** Whether the key must be given. */
+export function isRequired(schema: Schema): boolean {
+  return !["default", "prefault", "optional"].includes(definition(schema).type);
+}
+
 /** The schema of the value at `path`, or undefined where there is no such key. */
 export function schemaAt(root: Schema, path: Path): Schema | undefined {
   let schema: Schema | undefined = root;
@@ -70,7 +75,7 @@ export function knownKeys(root: Schema, prefix = ""): KnownKey[] {
     const known: KnownKey = {
       ...metaOf(schema),
       key,
-      required: !["default", "prefault", "optional"].includes(type),
+      required: isRequired(schema),
       isSection: !element && below.length > 0 && type === "prefault",
       ...(type === "default" ? { default: defaultValue } : {}),
     };

@@ -27,25 +27,36 @@ export interface ProgressState {
   rank?: number | undefined;
 }
 
-/** The line, without colour. */
-export function formatProgress(state: ProgressState): string {
+/**
+ * The line, without colour. Where it is wider than `width`, what tells least is
+ * left out: memory first, then the share of data, the loss's terms, the rank.
+ */
+export function formatProgress(state: ProgressState, width = Infinity): string {
   const { metrics: m, totalSteps, eta, rank } = state;
   const step = String(m.step).padStart(String(totalSteps).length);
   const terms = [
     ...(m.loss_video === undefined ? [] : [`v ${m.loss_video.toFixed(3)}`]),
     ...(m.loss_audio === undefined ? [] : [`a ${m.loss_audio.toFixed(3)}`]),
   ];
-  const parts = [
-    `step ${step}/${totalSteps}`,
-    `loss ${m.loss.toFixed(4)}${terms.length > 1 ? ` (${terms.join(" ")})` : ""}`,
-    `lr ${shortExponent(m.lr)}`,
-    ...(rank === undefined ? [] : [`rank ${rank.toFixed(0)}`]),
-    `${significant(m.clips_per_s)} clips/s`,
-    `data ${Math.round((100 * m.data_ms) / Math.max(m.step_ms, 1e-9))} %`,
-    formatBytes(m.memory_bytes),
-    ...(eta === undefined ? [] : [` ETA ${formatDuration(eta)}`]),
-  ];
-  return parts.join("  ");
+  const parts = {
+    step: `step ${step}/${totalSteps}`,
+    loss: `loss ${m.loss.toFixed(4)}`,
+    terms: terms.length > 1 ? `(${terms.join(" ")})` : "",
+    lr: `lr ${shortExponent(m.lr)}`,
+    rank: rank === undefined ? "" : `rank ${rank.toFixed(0)}`,
+    speed: `${significant(m.clips_per_s)} clips/s`,
+    data: `data ${Math.round((100 * m.data_ms) / Math.max(m.step_ms, 1e-9))} %`,
+    memory: formatBytes(m.memory_bytes),
+    eta: eta === undefined ? "" : ` ETA ${formatDuration(eta)}`,
+  };
+  const line = () =>
+    Object.values(parts)
+      .filter((part) => part !== "")
+      .join("  ")
+      .replace("  (", " (");
+  for (const name of ["memory", "data", "terms", "rank", "lr"] as const)
+    if (line().length > width) parts[name] = "";
+  return line();
 }
 
 /** `8.1e-4` */
@@ -122,14 +133,15 @@ export class Progress {
         ? metrics.step_ms
         : this.#average + 0.05 * (metrics.step_ms - this.#average);
     const left = Math.max(0, this.lastStep - metrics.step);
-    const line = formatProgress({
+    const state: ProgressState = {
       metrics,
       totalSteps: this.#totalSteps,
       eta: (left * this.#average) / 1000,
       rank: this.#rank,
-    });
+    };
+    const line = formatProgress(state);
     if (this.#live) {
-      this.#line = line;
+      this.#line = formatProgress(state, this.#width);
       this.#draw();
     } else if (due) this.#stream.write(`${line}\n`);
     return line;
@@ -148,9 +160,13 @@ export class Progress {
     this.#line = "";
   }
 
+  /** Columns of the terminal that a line may fill without wrapping. */
+  get #width(): number {
+    return Math.max(1, (this.#stream.columns || 80) - 1);
+  }
+
   #draw(): void {
-    const width = this.#stream.columns || 80;
-    const line = this.#line.slice(0, Math.max(1, width - 1));
+    const line = this.#line.slice(0, this.#width);
     const text = this.#colour
       ? line.replace(/loss [\d.]+/, (loss) =>
           styleText("bold", loss, { validateStream: false }),

@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -17,7 +23,7 @@ const facts = (from_step: number) => ({
   world: 1,
   config_hash: "0".repeat(64),
   from_step,
-  versions: { avjepa: "0.1.0" },
+  versions: { ffmpeg: "61.1" },
 });
 const read = () =>
   JSON.parse(readFileSync(join(folder, "run.json"), "utf8")) as {
@@ -34,9 +40,22 @@ test("each start adds a leg; the last stands at the top", () => {
     from_step: 5,
     to_step: 12,
     outcome: "finished",
-    versions: { avjepa: "0.1.0", bun: Bun.version },
+    versions: {
+      avjepa: expect.stringMatching(/^\d+\.\d+/),
+      bun: Bun.version,
+      ffmpeg: "61.1",
+    },
     legs: [{ to_step: 5, outcome: "stopped by SIGTERM" }, { to_step: 12 }],
   });
+});
+
+test("a failure is noted, and does not hide behind a record that cannot be written", () => {
+  const info = new RunInfo(folder, facts(0));
+  info.fail(4, new Error("the loss is NaN\nlower lr"));
+  expect(read()).toMatchObject({ outcome: "failed: the loss is NaN" });
+  rmSync(folder, { recursive: true });
+  info.fail(5, new Error("the disk is full"));
+  mkdirSync(folder);
 });
 
 test("a damaged record is begun anew", () => {

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { arch, cpus, hostname, release, totalmem } from "node:os";
 import { join } from "node:path";
 
+import { version } from "../../package.json" with { type: "json" };
 import { replaceFile } from "../files/atomic.ts";
 
 /** What only the run knows. */
@@ -17,7 +18,7 @@ export interface RunFacts {
   config_hash: string;
   /** Step this process started from. */
   from_step: number;
-  /** Further versions: of the addon, FFmpeg, CUDA. */
+  /** Further versions: of FFmpeg, CUDA. */
   versions?: Record<string, string>;
 }
 
@@ -65,7 +66,7 @@ export class RunInfo {
         cores: cpus().length,
         memory_bytes: totalmem(),
       },
-      versions: { bun: Bun.version, ...facts.versions },
+      versions: { avjepa: version, bun: Bun.version, ...facts.versions },
     });
     this.#write();
   }
@@ -77,6 +78,16 @@ export class RunInfo {
     leg.to_step = toStep;
     leg.outcome = outcome;
     this.#write();
+  }
+
+  /** Note that it ended with an error, which stays the one to be told where even this cannot be written. */
+  fail(toStep: number, error: unknown): void {
+    const [reason] = String((error as Error)?.message ?? error).split("\n");
+    try {
+      this.end(toStep, `failed: ${reason}`);
+    } catch {
+      // The disk is full: what was to be told says it, or matters more.
+    }
   }
 
   #write(): void {

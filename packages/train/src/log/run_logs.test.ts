@@ -11,7 +11,12 @@ import { join } from "node:path";
 
 import { crc32c } from "./crc32c.ts";
 import type { StepMetrics } from "./metrics_log.ts";
-import { formatBytes, formatDuration, Progress } from "./progress.ts";
+import {
+  formatBytes,
+  formatDuration,
+  formatProgress,
+  Progress,
+} from "./progress.ts";
 import { RunLogs } from "./run_logs.ts";
 
 let folder: string;
@@ -239,7 +244,7 @@ describe("the progress line", () => {
     progress.step({ ...metricsOf(1), loss_video: 1, loss_audio: 2 }, false);
     progress.note("a note");
     progress.end();
-    const line = "\r\x1b[2Kstep 1/9  loss 1.0000 (v 1.00";
+    const line = "\r\x1b[2Kstep 1/9  loss 1.0000  40 cli";
     expect(shown).toEqual([line, "\r\x1b[2K", "a note\n", line, "\n"]);
   });
 
@@ -252,6 +257,20 @@ describe("the progress line", () => {
     };
     new Progress({ totalSteps: 9, stream, env: {} }).step(metricsOf(1), true);
     expect(shown.join("")).toContain("\x1b[1mloss 1.0000\x1b[22m");
+  });
+
+  test("too narrow a terminal loses what tells least, the end of the run last", () => {
+    const metrics = { ...metricsOf(1), loss_video: 1, loss_audio: 2 };
+    const state = { metrics, totalSteps: 9, eta: 60, rank: 5 };
+    const lines = [200, 80, 60, 50].map((width) =>
+      formatProgress(state, width).replaceAll(/ {2,}/g, " "),
+    );
+    expect(lines[0]).toContain("(v 1.000 a 2.000)");
+    for (const line of lines) expect(line).toEndWith("ETA 1:00");
+    expect(lines.map((line) => line.includes("B "))).toEqual([
+      ...[true, false, false, false],
+    ]);
+    expect(lines[3]).not.toContain("(");
   });
 
   test("sizes and durations", () => {

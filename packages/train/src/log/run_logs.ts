@@ -135,9 +135,14 @@ export class RunLogs {
     return this.#metrics?.valuesOf(key) ?? [];
   }
 
+  /** Leave the progress line as it is; what is said from now on stands below it. */
+  endProgress(): void {
+    this.#progress?.end();
+  }
+
   /** Close the files and leave the progress line. */
   close(): void {
-    this.#progress?.end();
+    this.endProgress();
     this.#table.close();
     this.#metrics?.close();
     this.#events?.close();

@@ -231,6 +231,18 @@ impl Float for f64 {
     }
 }
 
+/// Asks for `bytes` from `p` on to be brought into the caches, to be read before long. Nothing where the machine cannot be asked.
+#[inline(always)]
+pub fn prefetch(p: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        // SAFETY: an instruction of every x86-64, which never faults.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(p.wrapping_add(line).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (p, bytes);
+}
+
 /// Most lanes any [`Vector`] has.
 pub const MAX_LANES: usize = 16;
 

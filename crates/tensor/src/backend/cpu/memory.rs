@@ -19,6 +19,9 @@ use std::{
 const ALIGNMENT: usize = 256;
 /// Bytes of a slab; larger requests get one of their own size. Pages are the process's only once touched.
 const SLAB: usize = 256 << 20;
+/// Slabs begin at multiples of a huge page, so that the system can back them with such: matrices are read in rows far apart, and with
+/// pages of 4 KiB each of these would cost a walk through the page tables.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// The memory of one device.
 #[derive(Clone, Default)]
@@ -185,10 +188,19 @@ impl State {
     }
 
     fn reserve(&self, bytes: usize) -> Option<usize> {
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).ok()?;
+        let layout = Layout::from_size_align(bytes, HUGE_PAGE).ok()?;
         // SAFETY: `bytes` is not 0.
         let ptr = unsafe { alloc(layout) };
-        (!ptr.is_null()).then(|| ptr.expose_provenance())
+        if ptr.is_null() {
+            return None;
+        }
+        // A wish: where the system has no huge pages, small ones do.
+        #[cfg(target_os = "linux")]
+        // SAFETY: whole pages of our own, whose contents this does not change.
+        unsafe {
+            libc::madvise(ptr.cast(), bytes / HUGE_PAGE * HUGE_PAGE, libc::MADV_HUGEPAGE);
+        }
+        Some(ptr.expose_provenance())
     }
 
     fn release(&mut self, slab: usize) {
@@ -197,7 +209,7 @@ impl State {
         self.reserved -= bytes;
         // SAFETY: it came from `alloc` with this layout, and no block of it is in use.
         unsafe {
-            dealloc(std::ptr::with_exposed_provenance_mut(slab), Layout::from_size_align_unchecked(bytes, ALIGNMENT));
+            dealloc(std::ptr::with_exposed_provenance_mut(slab), Layout::from_size_align_unchecked(bytes, HUGE_PAGE));
         }
     }
 }

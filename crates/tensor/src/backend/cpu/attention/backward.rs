@@ -5,7 +5,8 @@
 
 use super::forward::pack_queries;
 use super::tile::{
-    QUERIES, STRIDE, block_keys, columns_times, panel_width, rounded, row_tile, rows_times, store_units, vectors,
+    QUERIES, STRIDE, block_keys, columns_times, panel_width, prefetch_rows, rounded, row_tile, rows_times, store_units,
+    vectors,
 };
 use super::{Attention, Target};
 use crate::backend::cpu::gemm::Operand;
@@ -242,6 +243,10 @@ impl<P: Product<E: Math>> Kernel for Keys<'_, P> {
                     for i in 0..tiles {
                         let row = i * S::ROWS;
                         let rows = S::ROWS.min(keys - row);
+                        // Those of the next block, which lie far apart, while this one is worked on.
+                        let ahead = first + block + row;
+                        let count = rows.min(task.kv.1.saturating_sub(ahead));
+                        prefetch_rows(&[x.forward.k, x.forward.v], task.kv.0 + ahead, count, head.column, d);
                         S::call(KeyTile::<P> { head, work: &work, row, rows, key: first + row, queries });
                     }
                     let width = panel_width::<S, P>();

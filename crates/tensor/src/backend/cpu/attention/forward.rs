@@ -1,7 +1,9 @@
 //! The forward pass: for each panel of queries, blocks of keys are weighed and summed with a running maximum.
 
 use super::Attention;
-use super::tile::{STRIDE, block_keys, columns_times, panel_width, row_tile, rows_times, store_units, vectors};
+use super::tile::{
+    STRIDE, block_keys, columns_times, panel_width, prefetch_rows, row_tile, rows_times, store_units, vectors,
+};
 use crate::backend::cpu::gemm::micro::{DotBf16, F32, F64, Multiply, Product, RoundedBf16};
 use crate::backend::cpu::gemm::pack::{PackColumns, PackRows, PackTurned, store_as, units};
 use crate::backend::cpu::isa::{Float, Isa, Kernel, Simd, Vector};
@@ -12,8 +14,8 @@ use crate::dtype::DType;
 use std::cmp::Reverse;
 use std::marker::PhantomData;
 
-/// Panels of queries that a task runs against each block of keys it has packed.
-const PANELS: usize = 8;
+/// Queries that a task runs against each block of keys it has packed.
+const QUERIES: usize = 256;
 /// With fewer tasks than this, long runs of keys are split.
 const TASKS: usize = 16;
 /// Keys that a split has at least.
@@ -89,7 +91,7 @@ const fn partial_size(head_dim: usize, width: usize) -> usize {
 /// Tasks, largest first, what is to be merged after them, and the number of partial panels. From shapes alone.
 unsafe fn plan(x: &Attention, width: usize) -> (Vec<Task>, Vec<Merge>, usize) {
     let (mut tasks, mut merges, mut partials) = (Vec::new(), Vec::new(), 0);
-    let chunks = |queries: usize| queries.div_ceil(width).div_ceil(PANELS);
+    let chunks = |queries: usize| queries.div_ceil(width).div_ceil(QUERIES / width);
     let units: usize = (0..x.seqs).map(|s| x.heads * chunks(unsafe { x.tokens(s) }[0].1)).sum();
     for seq in 0..x.seqs {
         let [(q0, queries), (k0, keys)] = unsafe { x.tokens(seq) };
@@ -183,7 +185,11 @@ impl<P: Product<E: Math>> Kernel for Queries<'_, P> {
                     width: d_wide,
                     product,
                 });
+                let next = first + keys;
                 for p in 0..panels {
+                    // The next block's rows lie far apart: their way from memory is hidden behind this one's arithmetic.
+                    let ahead = row_tile(block.min(task.kv.1 - next), panels, p);
+                    prefetch_rows(&[x.k, x.v], task.kv.0 + next + ahead.0, ahead.1, column, d);
                     let vectors = vectors::<S, P>(task.q.1 - p * width);
                     let q = queries.ptr::<P::E>().add(p * d_units * width).cast_const();
                     let tiles = keys.div_ceil(S::ROWS);

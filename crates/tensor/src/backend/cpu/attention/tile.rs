@@ -1,7 +1,8 @@
 //! What the forward and the backward pass share: their tile sizes and products.
 
+use crate::backend::cpu::gemm::Operand;
 use crate::backend::cpu::gemm::micro::{Columns, Multiply, Product, Rows, multiply};
-use crate::backend::cpu::isa::{Float, Simd, Vector};
+use crate::backend::cpu::isa::{Float, Simd, Vector, prefetch};
 
 /// Units between rows of packed K and V, and of the weights in the backward pass; also the most queries of a block there.
 pub const STRIDE: usize = 128;
@@ -28,6 +29,16 @@ pub const fn vectors<S: Simd, P: Product>(queries: usize) -> usize {
 pub fn row_tile(total: usize, tiles: usize, i: usize) -> (usize, usize) {
     let (base, more) = (total / tiles, total % tiles);
     (i * base + i.min(more), base + usize::from(i < more))
+}
+
+/// Asks for one head's part of some rows.
+#[inline(always)]
+pub unsafe fn prefetch_rows(matrices: &[Operand], first: usize, count: usize, column: usize, head_dim: usize) {
+    for matrix in matrices {
+        for row in first..first + count {
+            prefetch(unsafe { matrix.at(row, column) }, head_dim * matrix.dtype.size());
+        }
+    }
 }
 
 /// `tile[i][j] (+)= Σ_k a[i·STRIDE + k] · b[k][j]` for the rows of one register tile.

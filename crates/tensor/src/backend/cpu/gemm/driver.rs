@@ -13,8 +13,9 @@ use std::marker::PhantomData;
 
 /// Units of k that a panel of A holds: with its 14 rows it fills half of a first-level cache.
 const DEPTH: usize = 384;
-/// Bytes of packed B (DEPTH deep) that a task works on: about half of a second-level cache.
-const BLOCK_BYTES: usize = 512 << 10;
+/// Bytes of packed B (DEPTH deep) that a task works on for each lane of an f32 vector: about half of a second-level cache, which is
+/// larger where vectors are wider (512 KiB beside AVX2 on Zen 3, 1 MiB and more beside AVX-512).
+const BLOCK_BYTES_PER_LANE: usize = 32 << 10;
 /// Bytes of B that are packed at a time (one panel at least).
 const PACKED_BYTES: usize = 16 << 20;
 /// Tasks a product is cut into if it is large enough: several for each core, so that cores finish together.
@@ -67,7 +68,8 @@ impl Plan {
         let k = units::<P>(g.k);
         let rows = g.m.div_ceil(S::ROWS);
         let panel_bytes = k.clamp(1, DEPTH) * width * size_of::<P::E>();
-        let mut panels_n = panels.div_ceil(panels.div_ceil((BLOCK_BYTES / panel_bytes).max(1)));
+        let block_bytes = BLOCK_BYTES_PER_LANE * S::F32::LANES;
+        let mut panels_n = panels.div_ceil(panels.div_ceil((block_bytes / panel_bytes).max(1)));
         let mut panels_m = 8.min(rows);
         let tasks = |m: usize, n: usize| rows.div_ceil(m) * panels.div_ceil(n);
         while tasks(panels_m, panels_n) < TASKS && panels_m > 1 {

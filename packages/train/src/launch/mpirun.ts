@@ -1,0 +1,122 @@
+/**
+ * Starts the processes of a run on this machine under MPI's own launcher, and
+ * stays with them: rank 0 speaks for the run, the last words of the others are
+ * kept, and when one dies all end.
+ */
+
+import { AvjepaError } from "@avjepa/core/error";
+import { availableParallelism, userInfo } from "node:os";
+
+import { mpiRemedy, requireMpiLibrary } from "./join.ts";
+import { deathOf } from "./mpirun_report.ts";
+import { TaggedOutput } from "./tagged_output.ts";
+
+/** Names the process that started the ranks, so that they end with it. */
+export const launcherVariable = "AVJEPA_LAUNCHER";
+
+/** Which mpirun it is: they take different options. */
+type Flavour = "Open MPI" | "MPICH";
+
+/**
+ * Runs `command` as so many processes, to their end. SIGINT, SIGTERM and
+ * SIGUSR2 ask all of them to finish the step and save; a second SIGINT ends
+ * them at once.
+ *
+ * @returns the exit code: 0, 75 after a stop, 1 when any process failed.
+ * @throws AvjepaError AVJ_MPI where there is no MPI.
+ */
+export async function runRanks(
+  ranks: number,
+  command: readonly string[],
+): Promise<number> {
+  const { mpirun, flavour } = findMpirun();
+  requireMpiLibrary();
+  const output = new TaggedOutput(flavour === "MPICH");
+  const child = Bun.spawn(
+    [mpirun, ...options(flavour), "-n", String(ranks), ...command],
+    {
+      env: environment(ranks),
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      // A session of its own: Ctrl-C is for us, who pass it on in a form that saves.
+      detached: true,
+    },
+  );
+  let interrupts = 0;
+  const stop = (signal: NodeJS.Signals): void => {
+    if (signal === "SIGINT" && ++interrupts > 1) child.kill("SIGTERM");
+    else child.kill("SIGUSR2");
+  };
+  const signals = ["SIGINT", "SIGTERM", "SIGUSR2"] as const;
+  for (const signal of signals) process.on(signal, stop);
+  try {
+    await Promise.all([
+      output.pass(child.stdout, (text) => Bun.write(Bun.stdout, text)),
+      output.pass(child.stderr, (text) => Bun.write(Bun.stderr, text)),
+    ]);
+    const code = await child.exited;
+    if (code === 0 || code === 75) return code;
+    if (interrupts > 1) return 130;
+    const text = explain(output, child.signalCode ?? code);
+    await Bun.write(Bun.stderr, `${text}\n`);
+    return 1;
+  } finally {
+    for (const signal of signals) process.off(signal, stop);
+  }
+}
+
+/** Who died of what, with its last words. */
+function explain(output: TaggedOutput, outcome: string | number): string {
+  const death = deathOf(output.untagged);
+  if (!death) {
+    const said = output.untagged.slice(-20);
+    return [`error: mpirun ended with ${outcome}`, ...said].join("\n  ");
+  }
+  const { rank, how } = death;
+  const words = rank === 0 ? [] : output.lastLines(rank);
+  const heading =
+    words.length > 0
+      ? `rank ${rank} ${how}; its last lines:`
+      : `rank ${rank} ${how}`;
+  return [`error: ${heading}`, ...words, "all ranks have ended"].join("\n  ");
+}
+
+function findMpirun(): { mpirun: string; flavour: Flavour } {
+  const mpirun = Bun.which("mpirun");
+  if (!mpirun)
+    throw new AvjepaError(
+      "AVJ_MPI",
+      "several processes on the CPU need MPI, but there is no mpirun on the PATH",
+      { hint: `install it and build again: ${mpiRemedy}` },
+    );
+  const { stdout } = Bun.spawnSync([mpirun, "--version"]);
+  const flavour = /open ?mpi|open-?rte/i.test(String(stdout))
+    ? "Open MPI"
+    : "MPICH";
+  return { mpirun, flavour };
+}
+
+function options(flavour: Flavour): string[] {
+  // Threads are shared out by AVJEPA_THREADS; binding would put all of a rank's on one core.
+  if (flavour === "MPICH") return ["-prepend-rank", "-bind-to", "none"];
+  return [
+    "--tag-output",
+    "--oversubscribe",
+    ...["--bind-to", "none"],
+    ...(userInfo().uid === 0 ? ["--allow-run-as-root"] : []),
+  ];
+}
+
+/** The environment of the ranks: each has its share of the threads. */
+function environment(ranks: number): Record<string, string | undefined> {
+  const { AVJEPA_THREADS } = process.env;
+  const all = Number(AVJEPA_THREADS) || availableParallelism();
+  return {
+    // Reading another process's memory is forbidden in most containers, and tried without end.
+    OMPI_MCA_btl_vader_single_copy_mechanism: "none",
+    ...process.env,
+    AVJEPA_THREADS: String(Math.max(1, Math.floor(all / ranks))),
+    [launcherVariable]: String(process.pid),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * Trains a few steps as one of several processes, and prints a line of JSON a
+ * step: a hash of all weights, the loss, and which samples and masks it had.
+ *
+ *     bun steps.ts CONFIG_YAML STEPS
+ */
+
+import type { PackedIndices } from "@avjepa/models";
+import {
+  heldOutLoss,
+  joinProcesses,
+  loadPretrainConfig,
+  makeTrainer,
+  openDevice,
+  planLaunch,
+  toTrainBatch,
+  trainStep,
+  trainingClips,
+  weightsOf,
+} from "@avjepa/train";
+
+const [config = "", steps = "1"] = process.argv.slice(2);
+const launch = planLaunch({ devices: ["cpu"] });
+const { config: resolved } = loadPretrainConfig(config, {
+  world: launch.world,
+});
+const ranks = await joinProcesses(launch);
+const trainer = makeTrainer(resolved, openDevice(launch.devices), ranks);
+// Ranks that begin apart: the broadcast has to bring them together.
+if (ranks.rank > 0)
+  for (const model of Object.values(trainer.models))
+    for (const [, weights] of model.namedParameters())
+      weights.copyFrom(weights.affine(0.5, ranks.rank));
+ranks.broadcast(Object.values(weightsOf(trainer.models)));
+
+await using loader = trainingClips(resolved, ranks, { pass: 0, position: 0 });
+const accum = resolved.optimization.grad_accum;
+for (let step = 1; step <= Number(steps); step++) {
+  const batches = [];
+  for (let i = 0; i < accum; i++) {
+    const batch = await loader.next();
+    if (!batch) throw new Error("the clips have ended");
+    batches.push(batch);
+  }
+  const result = await trainStep(trainer, batches.map(toTrainBatch), {
+    step,
+    lr: 1e-3,
+    wd: 0.04,
+    momentum: 0.99,
+    clip: 1,
+    sampleFeatures: false,
+  });
+  const line = {
+    rank: ranks.rank,
+    step,
+    loss: result.loss,
+    weights: await hashOfWeights(),
+    samples: batches.flatMap(({ indices, passes }) =>
+      Array.from(indices, (index, i) => [passes[i], index]),
+    ),
+    masks: batches.flatMap(({ masks }) =>
+      masks ? [...masksOfSamples(masks.context, masks.target)] : [],
+    ),
+  };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+if (resolved.data.held_out.length > 0) {
+  const loss = await heldOutLoss(trainer);
+  process.stdout.write(
+    `${JSON.stringify({ rank: ranks.rank, heldOut: loss })}\n`,
+  );
+}
+await ranks.close();
+process.exit(0);
+
+/** Every sample's kept tokens, context and targets under each mask. */
+function* masksOfSamples(...lists: PackedIndices[]): Generator<string> {
+  for (let sample = 0; sample < (lists[0]?.samples ?? 0); sample++)
+    yield lists
+      .flatMap(({ samples, masks, offsets, position, modality }) =>
+        Array.from({ length: masks }, (_, mask) => {
+          const s = mask * samples + sample;
+          const range = [offsets[s], offsets[s + 1]] as const;
+          return `${modality.slice(...range)} ${position.slice(...range)}`;
+        }),
+      )
+      .join(";");
+}
+
+async function hashOfWeights(): Promise<string> {
+  const hash = new Bun.CryptoHasher("sha256");
+  for (const weights of Object.values(weightsOf(trainer.models)))
+    hash.update((await weights.toArray()) as Float32Array);
+  return hash.digest("hex");
+}

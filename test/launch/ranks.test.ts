@@ -1,0 +1,221 @@
+/** `bun run pretrain --ranks N`: from start to end, and every way it may end early. */
+
+import { timeKeys } from "@avjepa/train";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+import {
+  Clips,
+  bytesOf,
+  metricsOf,
+  root,
+  small,
+  stepsOf,
+  until,
+} from "../pretrain/support.ts";
+import { environment, mpirun, processesWith, withoutMpi } from "./support.ts";
+
+let clips: Clips;
+beforeAll(() => {
+  clips = new Clips();
+});
+afterAll(() => clips[Symbol.dispose]());
+
+const tag = "avjepaTiny-L1";
+const script = join(root, "scripts/pretrain.ts");
+
+const args = (folder: string, steps: number): string[] => [
+  "configs/pretrain/av-vitt16.yaml",
+  ...["--folder", clips.path(folder)],
+  ...small(clips.path("clips.csv")),
+  ...stepsOf(1, steps),
+  ...["--set", "data.batch_size=null"],
+  ...["--set", "optimization.batch_size_total=4"],
+  ...["--set", "meta.checkpoint_every_steps=2"],
+  ...["--set", "meta.keep_checkpoints=20"],
+];
+
+interface Options {
+  launcher?: string[];
+  env?: Record<string, string | undefined>;
+}
+
+function start(words: string[], { launcher = [], env = {} }: Options = {}) {
+  const child = Bun.spawn([...launcher, process.execPath, script, ...words], {
+    cwd: root,
+    // The ranks share these threads.
+    env: { ...environment, AVJEPA_THREADS: "2", ...env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const texts = Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  const done = texts.then(async ([out, err]) => ({
+    out,
+    err,
+    exitCode: await child.exited,
+  }));
+  return { child, done };
+}
+
+const run = (words: string[], options?: Options) => start(words, options).done;
+
+const steps = (folder: string): number => {
+  const path = join(clips.path(folder), "metrics.jsonl");
+  return existsSync(path)
+    ? readFileSync(path, "utf8").split("\n").length - 1
+    : 0;
+};
+
+/** The ranks of a run, by the folder they write. */
+const ranksOf = (folder: string): number[] =>
+  processesWith(clips.path(folder)).filter((pid) =>
+    readFileSync(`/proc/${pid}/environ`, "utf8").includes(
+      "OMPI_COMM_WORLD_RANK=",
+    ),
+  );
+
+const rankOf = (pid: number): number =>
+  Number(
+    /OMPI_COMM_WORLD_RANK=(\d+)/.exec(
+      readFileSync(`/proc/${pid}/environ`, "utf8"),
+    )?.[1],
+  );
+
+async function waitForRank(folder: string, rank: number): Promise<number> {
+  await until(() => steps(folder) >= 1);
+  const pid = ranksOf(folder).find((p) => rankOf(p) === rank);
+  if (pid === undefined) throw new Error(`rank ${rank} is not there`);
+  return pid;
+}
+
+const gone = (folder: string) =>
+  until(() => processesWith(clips.path(folder)).length === 0);
+
+describe.skipIf(withoutMpi !== null)("--ranks 2", () => {
+  test("trains as one process does, two runs at a time", async () => {
+    const [one, two, other] = await Promise.all([
+      run(args("one", 4)),
+      run([...args("two", 4), "--ranks", "2", "--json"]),
+      run(args("other", 4), { launcher: mpirun(2) }),
+    ]);
+    for (const { exitCode, err } of [one, two, other])
+      expect(exitCode, err).toBe(0);
+    const result = JSON.parse(two?.out.trim().split("\n").at(-1) ?? "{}") as {
+      step: number;
+      clips: number;
+    };
+    expect(result).toMatchObject({ step: 4, clips: 16 });
+    const [a, b] = [metricsOf(clips.path("one")), metricsOf(clips.path("two"))];
+    b.forEach((metrics, i) => {
+      for (const key of ["loss", "loss_video", "loss_audio"])
+        expect(metrics[key]).toBeCloseTo(a[i]?.[key] as number, 3);
+      for (const key of ["tokens_context", "tokens_target", "lr", "momentum"])
+        expect(metrics[key]).toBe(a[i]?.[key] as number);
+    });
+    // Started by --ranks or by mpirun: the same to the bit.
+    expect(metricsOf(clips.path("other"), timeKeys)).toEqual(
+      metricsOf(clips.path("two"), timeKeys),
+    );
+    const names = readdirSync(clips.path("two"));
+    expect(names).toContain(`${tag}_r0.csv`);
+    expect(names).toContain(`${tag}_r1.csv`);
+    expect(names.filter((name) => name.includes("metrics"))).toHaveLength(1);
+    const { world } = JSON.parse(
+      readFileSync(join(clips.path("two"), "run.json"), "utf8"),
+    ) as { world: number };
+    expect(world).toBe(2);
+  }, 120_000);
+
+  test("stops after saving and goes on to the bit; one process goes on with it too", async () => {
+    const more = ["--set", "logging.every_steps=1"];
+    const whole = await run([...args("whole", 8), ...more, "--ranks", "2"]);
+    expect(whole.exitCode, whole.err).toBe(0);
+    const stopped = start([...args("stopped", 8), ...more, "--ranks", "2"]);
+    await until(() => steps("stopped") >= 2);
+    stopped.child.kill("SIGTERM");
+    const { exitCode, err } = await stopped.done;
+    expect(exitCode, err).toBe(75);
+    await gone("stopped");
+    const reached = steps("stopped");
+    expect(reached).toBeLessThan(8);
+    const resumed = await run([...args("stopped", 8), "--ranks", "2"]);
+    expect(resumed.err).toContain(`continuing after step ${reached}`);
+    expect(bytesOf(join(clips.path("stopped"), `${tag}-s8`))).toEqual(
+      bytesOf(join(clips.path("whole"), `${tag}-s8`)),
+    );
+    const alone = await run([
+      ...args("stopped", 8),
+      ...["--resume", `${tag}-s${2 * Math.floor(reached / 2)}`],
+    ]);
+    expect(alone.exitCode, alone.err).toBe(0);
+    const [a, b] = ["stopped", "whole"].map((name) =>
+      metricsOf(clips.path(name)),
+    );
+    expect(a?.at(-1)?.loss).toBeCloseTo(b?.at(-1)?.loss as number, 3);
+  }, 180_000);
+
+  test("a rank that is killed ends all, and is named", async () => {
+    const { done } = start([...args("killed", 4000), "--ranks", "2"]);
+    process.kill(await waitForRank("killed", 1), "SIGKILL");
+    const { exitCode, err } = await done;
+    expect(exitCode).toBe(1);
+    expect(err).toContain("rank 1 was killed by SIGKILL");
+    await gone("killed");
+  }, 120_000);
+
+  test("a rank's own error is shown, and ends all", async () => {
+    const words = args("failing", 4000).map((word) =>
+      word.startsWith("data.datasets=") ? "data.datasets=[none.csv]" : word,
+    );
+    const { exitCode, err } = await run([...words, "--ranks", "2"]);
+    expect(exitCode).toBe(1);
+    expect(err).toContain("none.csv");
+    await gone("failing");
+  }, 60_000);
+
+  test("ranks outlive nobody: they save and end when their launcher is killed", async () => {
+    const { child } = start([...args("orphans", 4000), "--ranks", "2"]);
+    await waitForRank("orphans", 1);
+    child.kill("SIGKILL");
+    await gone("orphans");
+    expect(existsSync(join(clips.path("orphans"), `${tag}-latest`))).toBe(true);
+  }, 120_000);
+
+  test("a rank that stands still is noticed by those that wait for it", async () => {
+    const { done } = start([...args("stalled", 4000), "--ranks", "2"], {
+      env: { AVJEPA_STALL_MINUTES: "0.05" },
+    });
+    process.kill(await waitForRank("stalled", 1), "SIGSTOP");
+    const { exitCode, err } = await done;
+    expect(exitCode).toBe(1);
+    expect(err).toContain("rank 0 of 2: no progress for 3 s");
+    expect(err).toMatch(/waiting for the other ranks in .+ \(call \d+\)/);
+    await gone("stalled");
+  }, 120_000);
+});
+
+test("without MPI there is one line that installs it", async () => {
+  const { exitCode, err } = await run([...args("none", 4), "--ranks", "2"], {
+    env: { PATH: "/nonexistent" },
+  });
+  expect(exitCode).toBe(1);
+  expect(err).toContain("no mpirun on the PATH");
+  expect(err).toContain("apt-get install");
+  expect(existsSync(clips.path("none"))).toBe(false);
+}, 60_000);
+
+test("processes that are not there are refused before anything starts", async () => {
+  const cuda = await run([...args("cuda", 4), "--devices", "cuda:0,cuda:1"]);
+  expect(cuda.exitCode).toBe(1);
+  expect(cuda.err).toContain('"cuda:0"');
+  const usage = await run(args("usage", 4).concat("--ranks", "3"));
+  expect(usage.exitCode).toBe(1);
+  expect(usage.err).toContain("not divisible by 3 processes");
+}, 60_000);
+
+if (withoutMpi) test.todo(`several processes: ${withoutMpi}`);

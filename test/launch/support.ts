@@ -1,0 +1,78 @@
+/** Runs of several processes. */
+
+import { readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+
+import { root } from "../pretrain/support.ts";
+
+/** Why these tests cannot run here; null where they can. */
+export const withoutMpi: string | null = Bun.which("mpirun")
+  ? null
+  : "MPI is not installed (apt-get install libopenmpi-dev openmpi-bin)";
+
+/** Options with which Open MPI's mpirun starts more processes than there are cores, as root too. */
+export const mpirun = (ranks: number): string[] => [
+  ...["mpirun", "--oversubscribe", "--bind-to", "none"],
+  ...(process.getuid?.() === 0 ? ["--allow-run-as-root"] : []),
+  ...["-n", String(ranks)],
+];
+
+/** One thread a rank: more would only wait for each other here. */
+export const environment = {
+  ...process.env,
+  AVJEPA_THREADS: "1",
+  OMPI_MCA_btl_vader_single_copy_mechanism: "none",
+};
+
+/** A line of `children/steps.ts`. */
+export interface StepLine {
+  rank: number;
+  step: number;
+  loss: number;
+  weights: string;
+  samples: [pass: number, index: number][];
+  masks: string[];
+  heldOut?: number;
+}
+
+const child = join(root, "test/launch/children/steps.ts");
+
+/** Trains some steps on so many processes; their lines. */
+export async function trainSteps(
+  ranks: number,
+  config: string,
+  steps: number,
+): Promise<StepLine[]> {
+  const launcher = ranks > 1 ? mpirun(ranks) : [];
+  const command = [...launcher, process.execPath, child, config, String(steps)];
+  const process_ = Bun.spawn(command, {
+    cwd: root,
+    env: environment,
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [out, err] = await Promise.all([
+    new Response(process_.stdout).text(),
+    new Response(process_.stderr).text(),
+  ]);
+  if ((await process_.exited) !== 0) throw new Error(err);
+  return out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as StepLine);
+}
+
+/** Pids of the live processes whose command line has `text` in it. */
+export function processesWith(text: string): number[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter((pid) => pid > 0)
+    .filter((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+        return command.includes(text) && pid !== process.pid;
+      } catch {
+        return false;
+      }
+    });
+}

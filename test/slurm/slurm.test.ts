@@ -1,0 +1,265 @@
+/** `bun run slurm` against a real SLURM of two nodes: what completes, and what is interrupted. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { readEvents } from "../../scripts/lib/slurm/events.ts";
+import { processesWith } from "../launch/support.ts";
+import { Clips, bytesOf, root, small, stepsOf } from "../pretrain/support.ts";
+import { Cluster, withoutSlurm } from "./cluster.ts";
+
+const reason = withoutSlurm();
+const tag = "avjepaTiny-L1";
+let clips: Clips;
+let cluster: Cluster;
+
+beforeAll(async () => {
+  if (reason) return;
+  clips = new Clips();
+  cluster = await Cluster.up();
+}, 120_000);
+afterAll(async () => {
+  await cluster?.[Symbol.asyncDispose]();
+  clips?.[Symbol.dispose]();
+}, 60_000);
+
+/** Options that make the shipped configuration small. */
+const sets = (steps: number): string[] => [
+  ...small(clips.path("clips.csv")),
+  ...stepsOf(1, steps),
+  ...["--set", "data.num_workers=1"],
+  ...["--set", "meta.checkpoint_every_steps=4"],
+  ...["--set", "logging.every_steps=1"],
+];
+
+const slurm = (...words: string[]) =>
+  cluster.command(process.execPath, join(root, "scripts/slurm.ts"), ...words);
+
+/** Two processes, one a node, or both on one. */
+const cpu = ["--gpus-per-node", "0", "--cpus-per-task", "1"];
+
+/** Submits a run; its folder. */
+function submit(name: string, steps: number, ...more: string[]): string {
+  const { out, err, exitCode } = slurm(
+    ...["pretrain", join(root, "configs/pretrain/av-vitt16.yaml")],
+    ...["--folder", clips.path(name)],
+    ...sets(steps),
+    ...cpu,
+    ...["--json", ...more],
+  );
+  expect(exitCode, err).toBe(0);
+  const { jobs } = JSON.parse(out) as { jobs: { run: string }[] };
+  return jobs[0]?.run as string;
+}
+
+const steps = (run: string): number => {
+  const path = join(run, "metrics.jsonl");
+  return existsSync(path)
+    ? readFileSync(path, "utf8").split("\n").length - 1
+    : 0;
+};
+
+const statusOf = (run: string) =>
+  JSON.parse(slurm("status", run, "--json").out) as {
+    state: string;
+    step: number;
+    restarts: number;
+  };
+
+const ends = (run: string) =>
+  readEvents(run).filter(({ event }) => event === "ended");
+
+/** What a run's logs say, for a test that fails. */
+const logs = (run: string): string =>
+  [
+    join(run, "slurm.log"),
+    ...(existsSync(join(run, "ranks"))
+      ? readdirSync(join(run, "ranks")).map((n) => join(run, "ranks", n))
+      : []),
+  ]
+    .filter((path) => existsSync(path))
+    .map((path) => `${path}\n${readFileSync(path, "utf8")}`)
+    .join("\n");
+
+/** Waits until the run's processes have ended with success. */
+async function finished(run: string): Promise<void> {
+  await cluster.wait(`${run} to finish`, () => {
+    const [last] = ends(run).slice(-1);
+    if (readEvents(run).some(({ event }) => event === "gave_up"))
+      throw new Error(logs(run));
+    return last?.code === 0;
+  });
+}
+
+describe.skipIf(reason !== null)("SLURM", () => {
+  /** Steps of the runs that are compared. */
+  const last = 12;
+  const twoNodes = ["--nodes", "2", "--tasks-per-node", "1"];
+  const oneTask = ["--nodes", "1", "--tasks-per-node", "1"];
+  let whole: string;
+
+  test("--dry-run prints the script and submits nothing", () => {
+    const { out, exitCode } = slurm(
+      ...["--dry-run", "--partition", "gpu", "--nodes", "2"],
+      ...["--tasks-per-node", "1", ...cpu, "--time", "30"],
+    );
+    expect(exitCode).toBe(0);
+    for (const line of [
+      "#SBATCH --partition=gpu",
+      "#SBATCH --nodes=2",
+      "#SBATCH --ntasks-per-node=1",
+      "#SBATCH --time=30",
+      "#SBATCH --signal=USR2@120",
+      "--mpi=pmix",
+      "scripts/pretrain.ts",
+    ])
+      expect(out).toContain(line);
+    expect(cluster.command("squeue", "-h").out).toBe("");
+  }, 30_000);
+
+  test("what cannot run is refused before it is submitted", () => {
+    const config = join(root, "configs/pretrain/av-vitt16.yaml");
+    const refused = (...words: string[]) => {
+      const { err, exitCode } = slurm("pretrain", config, ...sets(4), ...words);
+      expect(exitCode).toBe(1);
+      return err;
+    };
+    expect(refused("--partition", "gpux")).toContain("gpu, short, high");
+    const long = refused("--partition", "short", ...cpu);
+    expect(long).toContain("--time 30");
+    const many = refused("--gpus-per-node", "3", "--tasks-per-node", "1");
+    expect(many).toContain("--gpus-per-node 2");
+    expect(cluster.command("squeue", "-h", "-a").out).toBe("");
+  }, 60_000);
+
+  test("a run on two nodes completes", async () => {
+    whole = submit("whole", last, ...twoNodes);
+    await finished(whole);
+    for (const name of [
+      "job.sh",
+      "job.json",
+      "submitted.yaml",
+      "config.yaml",
+      "slurm.log",
+    ])
+      expect(readdirSync(whole)).toContain(name);
+    expect(existsSync(join(whole, "code/scripts/pretrain.ts"))).toBe(true);
+    expect(readdirSync(join(whole, "ranks")).sort()).toEqual([
+      "0.log",
+      "1.log",
+    ]);
+    const words = readEvents(whole).map(({ event }) => event);
+    expect(words).toEqual(["submitted", "started", "ended"]);
+    const { git } = JSON.parse(
+      readFileSync(join(whole, "job.json"), "utf8"),
+    ) as {
+      git: string | null;
+    };
+    expect(git === null || /^[0-9a-f]{40}/.test(git)).toBe(true);
+    expect(slurm("logs", whole).out).toContain("finished after step 12");
+    await cluster.wait(
+      "the job to be over",
+      () => statusOf(whole).state === "COMPLETED",
+    );
+  }, 150_000);
+
+  test("a preempted one resumes by itself and ends with the same weights", async () => {
+    const run = submit("preempted", last, ...twoNodes);
+    await cluster.wait("some steps", () => steps(run) >= 2);
+    const high = cluster.command(
+      ...[
+        "sbatch",
+        "--parsable",
+        "--partition=high",
+        "--nodes=2",
+        "--exclusive",
+      ],
+      ...["--output=/dev/null", "--wrap=sleep 1"],
+    );
+    expect(high.exitCode, high.err).toBe(0);
+    await finished(run);
+    const [first] = ends(run);
+    expect(first?.code, logs(run)).toBe(75);
+    expect(ends(run)).toHaveLength(2);
+    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
+      bytesOf(join(whole, `${tag}-s${last}`)),
+    );
+  }, 150_000);
+
+  test("one whose rank is killed is tried again, and loses nothing of the last checkpoint", async () => {
+    const run = submit(
+      "killed",
+      last,
+      ...["--nodes", "1", "--tasks-per-node", "2"],
+    );
+    await cluster.wait("a checkpoint", () => steps(run) >= 5);
+    const rank = processesWith(`${run}/submitted.yaml`).find((pid) =>
+      readFileSync(`/proc/${pid}/environ`, "utf8").includes("SLURM_PROCID=1\0"),
+    );
+    process.kill(rank as number, "SIGKILL");
+    await finished(run);
+    const [first] = ends(run);
+    expect(first?.text).toContain("crashed");
+    expect(readFileSync(join(run, "ranks/0.log"), "utf8")).toContain(
+      "continuing after step",
+    );
+    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
+      bytesOf(join(whole, `${tag}-s${last}`)),
+    );
+  }, 150_000);
+
+  test("at its time limit a run saves and queues itself again; cancelled, it ends; resumed, it goes on", async () => {
+    const run = submit(
+      "limit",
+      4000,
+      "--time",
+      "1",
+      "--nodes",
+      "1",
+      "--tasks-per-node",
+      "1",
+    );
+    await cluster.wait(
+      "the second start",
+      () =>
+        readEvents(run).filter(({ event }) => event === "started").length === 2,
+    );
+    const [first] = ends(run);
+    expect(first?.code, logs(run)).toBe(75);
+    const reached = first?.step as number;
+    await cluster.wait("further steps", () => steps(run) > reached);
+    expect(slurm("resume", run).err).toContain("is still there");
+    expect(slurm("cancel", run).exitCode).toBe(0);
+    await cluster.wait("the end", () => ends(run).length === 2);
+    expect(ends(run)[1]?.text).toContain("cancelled after step");
+    await cluster.wait(
+      "the job to be over",
+      () => !["RUNNING", "COMPLETING"].includes(statusOf(run).state),
+    );
+    const saved = steps(run);
+    expect(existsSync(join(run, `${tag}-s${saved}`))).toBe(true);
+    expect(slurm("resume", run).exitCode).toBe(0);
+    await cluster.wait("its return", () => steps(run) > saved);
+    expect(slurm("cancel", run, "--now").exitCode).toBe(0);
+  }, 180_000);
+
+  test("a list of two configurations is an array of two jobs", async () => {
+    const config = join(root, "configs/pretrain/av-vitt16.yaml");
+    const list = clips.path("list.yaml");
+    writeFileSync(list, `- ${config}\n- ${config}\n`);
+    const { out, err, exitCode } = slurm(
+      ...["--batch-launch", list, "--folder", clips.path("array")],
+      ...["--nodes", "1", "--tasks-per-node", "1", ...cpu],
+      ...[...sets(2), "--array-limit", "2", "--json"],
+    );
+    expect(exitCode, err).toBe(0);
+    const { jobs } = JSON.parse(out) as {
+      jobs: { job: string; run: string }[];
+    };
+    expect(jobs.map(({ job }) => job.split("_")[1])).toEqual(["0", "1"]);
+    for (const { run } of jobs) await finished(run);
+  }, 150_000);
+});
+
+if (reason) test.todo(`SLURM: ${reason}`);
