@@ -94,6 +94,12 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
           crop: config.optimization.resolution,
           frames: config.data.frames_per_clip,
         }),
+    hints: {
+      ...(pretrain.frames_per_clip > 1
+        ? { frames: pretrain.frames_per_clip }
+        : {}),
+      ...(pretrain.num_heads === null ? {} : { numHeads: pretrain.num_heads }),
+    },
     allowMissing: [...pretrain.allow_missing, ...(options.allowMissing ?? [])],
     positions: config.meta.compat === "reference" ? "analytic" : "interpolate",
   });
