@@ -199,13 +199,15 @@ describe("other tasks", () => {
     const path = config("sounds.yaml", "eval_name: audio_classification\n");
     const { exitCode, err } = run("eval", [
       path,
-      ...bench.small("sounds", {
-        "data.multi_label": true,
-        "data.num_classes": 3,
-        "data.dataset_train": bench.path("labels.csv"),
-        "data.folds": 2,
-        "data.fold_pattern": "'(0|1|2|3|4|5|6|7|8|9)[.]mp4$'",
-      }).filter((arg, i, all) => !isSet(all, i, "data.dataset_val")),
+      ...bench
+        .small("sounds", {
+          "data.multi_label": true,
+          "data.num_classes": 3,
+          "data.dataset_train": bench.path("labels.csv"),
+          "data.folds": 2,
+          "data.fold_pattern": "'(0|1|2|3|4|5|6|7|8|9)[.]mp4$'",
+        })
+        .filter((arg, i, all) => !isSet(all, i, "data.dataset_val")),
     ]);
     expect(err).toContain("data.fold_pattern finds 10 folds");
     expect(exitCode).toBe(1);
@@ -312,10 +314,7 @@ describe("other tasks", () => {
       for (let i = 0; i < 8; i++) {
         const folder = bench.path(`folders-${split}/kind${i % 2}`);
         mkdirSync(folder, { recursive: true });
-        copyFileSync(
-          bench.path(`${split}${i}.mp4`),
-          join(folder, `${i}.mp4`),
-        );
+        copyFileSync(bench.path(`${split}${i}.mp4`), join(folder, `${i}.mp4`));
       }
     mkdirSync(bench.path("folders-train/empty"));
     const args = bench.small("folders", {
@@ -392,6 +391,17 @@ describe("pictures", () => {
 const isSet = (args: readonly string[], i: number, key: string): boolean =>
   (args[i] === "--set" && (args[i + 1] ?? "").startsWith(key)) ||
   (args[i] ?? "").startsWith(key);
+
+test("pretraining tries probes now and then", () => {
+  const steps = readFileSync(bench.path("run/metrics.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, number>);
+  expect(steps.map((step) => "online_knn_top1" in step)).toEqual([false, true]);
+  // Of one clip each; the film without sound is seen.
+  expect(steps[1]!.online_linear_top1! % 12.5).toBe(0);
+  expect(steps[1]!.online_linear_top1!).toBeGreaterThanOrEqual(50);
+});
 
 describe("bad input", () => {
   const cases: [string, Record<string, unknown>, RegExp][] = [

@@ -14,12 +14,7 @@ export {
   takeTrace,
   type TraceSpan,
 } from "./device.ts";
-export {
-  type DType,
-  dtypeBytes,
-  type HostArray,
-  hostArray,
-} from "./dtype.ts";
+export { type DType, dtypeBytes, type HostArray, hostArray } from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";
 export * from "./functional.ts";
 export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";

@@ -290,6 +290,12 @@ export async function loadFrozenModels(
   path: string,
   options: Omit<FrozenModelOptions, "key">,
 ): Promise<FrozenModels> {
+  if (isForeignCheckpoint(path))
+    throw new AvjepaError(
+      "AVJ_CONFIG",
+      `${path} is a published checkpoint, but this needs the predictor of a run of AV-JEPA`,
+      { hint: "name a run folder or one of its checkpoints" },
+    );
   const checkpoint = await openCheckpoint(path);
   const facts = encoderFacts(checkpoint);
   const { crop = facts.crop, frames = facts.frames, device } = options;

@@ -19,11 +19,7 @@ import { join } from "node:path";
 import { clipPlans } from "./clips.ts";
 import { imageFolder } from "./images.ts";
 import { EpochLog } from "./epoch_log.ts";
-import {
-  alignClasses,
-  type EvalIndex,
-  openIndex,
-} from "./index_source.ts";
+import { alignClasses, type EvalIndex, openIndex } from "./index_source.ts";
 import { type PointResult, runProbes } from "./probe_task.ts";
 import {
   type ClassificationResult,
@@ -41,6 +37,7 @@ import { tokensOf } from "./tokens.ts";
 export function inputsOf(
   config: ResolvedEvalConfig,
   model: FrozenModel,
+  say: (text: string) => void,
 ): Inputs {
   if (config.eval_name === "image_classification_frozen")
     return { clips: ["video"] };
@@ -52,6 +49,7 @@ export function inputsOf(
         `${config.eval_name}: the encoder of ${model.path} has no sound`,
         { hint: "take a checkpoint of an audio-visual run (app: avjepa)" },
       );
+    say("the encoder has no sound: it is given the picture alone");
     return { clips: ["video"] };
   }
   return config.eval_name === "audiovisual_classification"
@@ -76,14 +74,13 @@ export async function classify(
   };
   const train = await open("train");
   // In cross-validation the training set is tested, part by part.
-  const val =
-    data.folds > 1 ? train : alignClasses(train, await open("val"));
+  const val = data.folds > 1 ? train : alignClasses(train, await open("val"));
   for (const notice of new Set([...train.notices, ...val.notices]))
     stages.say(notice);
   checkLabels(train, val, data.num_classes!, data.multi_label);
 
   // --- Tokens ------------------------------------------------------------------------------------------------------
-  const inputs = inputsOf(config, model);
+  const inputs = inputsOf(config, model, (text) => stages.say(text));
   const maker = { ...context, inputs };
   const plans = clipPlans(config);
   const trainCaches: TokenCache[] = [];

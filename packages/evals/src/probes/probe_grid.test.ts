@@ -47,7 +47,11 @@ const shape = {
   bfloat16: false,
   clip: 1,
 } as const;
-const points = gridPoints({ lr: [1e-2, 1e-5], weight_decay: [0], depth: [1, 2] });
+const points = gridPoints({
+  lr: [1e-2, 1e-5],
+  weight_decay: [0],
+  depth: [1, 2],
+});
 const training = (grid: ProbeGrid) =>
   new ProbeTraining(grid, {
     sets: [set],
@@ -120,7 +124,9 @@ test("linear probes and neighbours on the mean of the tokens", async () => {
   const options = { classes: 2, multiLabel: false, seed: 0, device: "cpu" };
   const found = await trainLinearProbes(train, labels, [test], options);
   for (const { predictions } of found!)
-    expect(ranksOf(predictions[0]!, own).every((rank) => rank === 0)).toBe(true);
+    expect(ranksOf(predictions[0]!, own).every((rank) => rank === 0)).toBe(
+      true,
+    );
   const near = await knnPredictions(train, labels, test, { ...options, k: 3 });
   expect(ranksOf(near, own).filter((rank) => rank === 0).length).toBe(8);
   const stopped = await trainLinearProbes(train, labels, [test], {

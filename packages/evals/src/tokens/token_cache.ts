@@ -103,6 +103,10 @@ export class TokenCache {
       skipped: [],
     };
     this.#pendingTo = this.#state.done;
+  }
+
+  /** Removes what a process that stopped has left behind. Call it holding the folder's lock. */
+  clean(): void {
     for (const name of readdirSync(this.folder))
       if (isLeftOver(name, this.#state.shards))
         rmSync(join(this.folder, name), { force: true });

@@ -232,11 +232,7 @@ const logging = section({
 
 export const evalSchema = z.strictObject({
   eval_name: required(choice(evalNames), "What is evaluated."),
-  tag: optional(
-    orNull(text()),
-    null,
-    "Sub-folder of the result.",
-  ),
+  tag: optional(orNull(text()), null, "Sub-folder of the result."),
   nodes: optional(
     orNull(int({ min: 1 })),
     null,
