@@ -23,9 +23,12 @@ export {
 export { pooledOf, type PooledFeatures } from "./probes/pooled.ts";
 export {
   addProbabilities,
+  emptyPredictions,
+  enterScores,
   predictAll,
   type Predictions,
-  ranksOf,
+  type PredictOptions,
+  scatterPredictions,
 } from "./probes/predictions.ts";
 export {
   type GridPoint,

@@ -2,10 +2,12 @@
 
 import {
   checkLabels,
+  emptyPredictions,
   type Inputs,
   type Labels,
   namedFolds,
   type Predictions,
+  scatterPredictions,
   stratifiedFolds,
   type TokenCache,
   type TokenSet,
@@ -146,7 +148,9 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
   const valLabels = labelsOf(valSet, val);
   const { folds } = config.data;
   const foldOf = folds === 1 ? null : foldsOf(config, train);
-  const predictions = emptyPredictions(valSet, config);
+  const { num_classes: classes, multi_label: multiLabel } = config.data;
+  const none = () => emptyPredictions(valSet.samples, classes!, multiLabel);
+  const predictions = none();
   const simple: Record<string, { predictions: Predictions; facts: Figures }> =
     {};
   const probes: { probe: Record<string, unknown>; grid: PointResult[] }[] = [];
@@ -183,16 +187,17 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
       trainLabels,
       split: result.split,
       val: valSet,
+      valLabels,
       valSamples,
     });
     if (found === null) return null;
-    copyScores(result.predictions, valSamples, predictions);
+    scatterPredictions(result.predictions, valSamples, predictions);
     for (const [kind, { predictions: own, facts }] of Object.entries(found)) {
       const whole = (simple[kind] ??= {
-        predictions: emptyPredictions(valSet, config),
+        predictions: none(),
         facts: folds === 1 ? facts : {},
       });
-      copyScores(own, valSamples, whole.predictions);
+      scatterPredictions(own, valSamples, whole.predictions);
     }
     const { projection, blocks, numHeads } = result.shape;
     const best = result.points[result.best]!;
@@ -220,29 +225,6 @@ function samplesWhere(
 ): Int32Array {
   return Int32Array.from(
     Array.from(set.indices.keys()).filter((i) => wanted(set.indices[i]!)),
-  );
-}
-
-function emptyPredictions(
-  set: TokenSet,
-  { data }: ResolvedEvalConfig,
-): Predictions {
-  const classes = data.num_classes!;
-  return { classes, scores: new Float32Array(set.samples * classes) };
-}
-
-/** Puts the scores of some samples among those of all. */
-function copyScores(
-  from: Predictions,
-  samples: Int32Array,
-  into: Predictions,
-): void {
-  const { classes } = from;
-  samples.forEach((sample, i) =>
-    into.scores.set(
-      from.scores.subarray(i * classes, (i + 1) * classes),
-      sample * classes,
-    ),
   );
 }
 

@@ -148,7 +148,9 @@ export async function runProbes(
   );
   const pick = async () => {
     if (heldOut.length === 0) return null;
-    const found = await predictAll(grid, first, heldOut, testBatch);
+    const found = await predictAll(grid, first, heldOut, heldOutLabels, {
+      batch: testBatch,
+    });
     return found.map((one) => score(one, heldOutLabels));
   };
   const all = task.valSamples;
@@ -164,7 +166,8 @@ export async function runProbes(
     if (training.atEpochEnd) {
       const chosen = await pick();
       const best = bestOf(chosen, points);
-      const [tested] = await predictAll(grid, task.val, all, testBatch, {
+      const [tested] = await predictAll(grid, task.val, all, valLabels, {
+        batch: testBatch,
         only: [best],
       });
       log.epoch({
@@ -190,7 +193,8 @@ export async function runProbes(
   const chosen = await pick();
   const best = bestOf(chosen, points);
   stages.begin(`${task.tag}: testing`, "samples");
-  const tested = await predictAll(grid, task.val, all, testBatch, {
+  const tested = await predictAll(grid, task.val, all, valLabels, {
+    batch: testBatch,
     onBatch: (done) => stages.at(done, all.length),
   });
   const { sums } = training;
