@@ -162,7 +162,9 @@ function walk(
   const { files, folders } = list(folder);
   return [
     ...files.filter(isMedia).map((name) => join(folder, name)),
-    ...folders.flatMap((name) => walk(join(folder, name), [...above, real], isMedia)),
+    ...folders.flatMap((name) =>
+      walk(join(folder, name), [...above, real], isMedia),
+    ),
   ];
 }
 
