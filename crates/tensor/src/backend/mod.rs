@@ -5,6 +5,7 @@
 //! *Float* below means F32, BF16 or F64; arithmetic is in f32 for F32 and BF16, in f64 for F64.
 
 pub mod cpu;
+pub mod wgpu;
 
 use crate::{
     dtype::DType,
@@ -431,6 +432,8 @@ pub trait Backend: Send + Sync {
     fn write(&self, dst: &Tensor, bytes: &[u8]) -> Result<()>;
     /// Device to host.
     fn read(&self, src: &Tensor, bytes: &mut [u8]) -> Result<()>;
+    /// Waits until everything asked for so far has been done, and says what of it failed.
+    fn finish(&self) -> Result<()>;
 
     fn fill(&self, y: &Tensor, value: f64) -> Result<()>;
     /// Any type to any type; floats to integers truncate, bf16 rounds to nearest even. Same type: a copy.

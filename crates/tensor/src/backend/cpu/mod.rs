@@ -99,6 +99,11 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    /// Kernels return when they are done.
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn fill(&self, y: &Tensor, value: f64) -> Result<()> {
         cast::fill(y, value)
     }
