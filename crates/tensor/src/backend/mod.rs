@@ -423,9 +423,22 @@ pub enum Distribution {
     },
 }
 
+/// What a device of another than the host's memory has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels run, and submissions that brought them there.
+    pub dispatches: u64,
+    pub submissions: u64,
+    /// Bytes from host to device and back.
+    pub uploaded: u64,
+    pub downloaded: u64,
+}
+
 pub trait Backend: Send + Sync {
     /// For people: `avx512bf16, 2 threads`.
     fn describe(&self) -> String;
+    /// Zeros for the CPU.
+    fn counters(&self) -> Counters;
 
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>>;
     /// Host to device; `bytes` is as long as `dst`.

@@ -40,8 +40,8 @@ mod vmath;
 
 use crate::{
     backend::{
-        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, CrossEntropy,
-        Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
+        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, Counters,
+        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
         Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
@@ -81,6 +81,10 @@ impl Backend for Cpu {
     fn describe(&self) -> String {
         let threads = pool::threads();
         format!("{}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
     }
 
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>> {

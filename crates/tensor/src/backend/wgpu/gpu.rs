@@ -1,22 +1,15 @@
 //! The adapter's device and queue, with every fault of theirs turned into an error of ours. Nothing else talks to the driver.
 
 use super::faults::Faults;
-use crate::error::{Code, Error, Result};
+use crate::{
+    backend::Counters,
+    error::{Code, Error, Result},
+};
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 use wgpu::{Buffer, BufferDescriptor, BufferUsages, CommandBuffer, ErrorFilter, PollType, SubmissionIndex};
-
-/// What a device has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub dispatches: u64,
-    pub submissions: u64,
-    /// Bytes from host to device and back.
-    pub uploaded: u64,
-    pub downloaded: u64,
-}
 
 #[derive(Default)]
 pub(super) struct Tally {
@@ -65,7 +58,7 @@ impl Gpu {
     /// # Errors
     /// `AVJ_DEVICE` when the driver refuses.
     pub fn open(name: &str, adapter: &wgpu::Adapter, faults: Faults) -> Result<Gpu> {
-        let (info, limits) = (adapter.get_info(), adapter.limits());
+        let (info, mut limits) = (adapter.get_info(), adapter.limits());
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("avjepa"),
             required_limits: limits.clone(),
@@ -75,6 +68,8 @@ impl Gpu {
             Error::new(Code::Device, format!("{name}: {} cannot be opened: {error}", info.name))
                 .hint("see whether its driver works for other programs, or use --devices cpu")
         })?;
+        let most = faults.binding.unwrap_or(u64::MAX);
+        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
         let fault: Arc<Mutex<Fault>> = Arc::default();
         let (lost, uncaptured) = (fault.clone(), fault.clone());
         device.set_device_lost_callback(move |reason, message| {

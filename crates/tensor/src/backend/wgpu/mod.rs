@@ -27,12 +27,11 @@ mod stream;
 
 pub use adapter::{AdapterFacts, adapters, facts};
 pub use faults::Faults;
-pub use gpu::Counters;
 
 use crate::{
     backend::{
-        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, CrossEntropy,
-        Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
+        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, Counters,
+        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
         Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
@@ -77,11 +76,6 @@ impl Wgpu {
         Ok(Wgpu { gpu, memory, stream, pipelines: Mutex::default(), nothing })
     }
 
-    /// What it has done since it was opened.
-    pub fn counters(&self) -> Counters {
-        self.gpu.tally.read()
-    }
-
     /// An integer tensor's values, from the host's copy where there is one: kernels' work is shared out by them.
     fn integers(&self, t: &Tensor) -> Result<Arc<Host>> {
         let block = self.block(t, false)?;
@@ -110,6 +104,10 @@ impl Backend for Wgpu {
     fn describe(&self) -> String {
         let info = &self.gpu.info;
         format!("{}, {} ({} {})", info.name, info.backend, info.driver, info.driver_info)
+    }
+
+    fn counters(&self) -> Counters {
+        self.gpu.tally.read()
     }
 
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>> {

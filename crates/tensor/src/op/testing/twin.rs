@@ -7,7 +7,7 @@ use crate::{
     DType, Device, Error, Result, Tensor,
     backend::{
         AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, Columns, CopyBlock,
-        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Epilogue, Gemm, LayerNorm, LayerNormGrad, LpLoss,
+        Counters, CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Epilogue, Gemm, LayerNorm, LayerNormGrad, LpLoss,
         LpLossGrad, Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary, cpu::Cpu,
     },
     dtype::bf16_to_f32,
@@ -223,6 +223,10 @@ impl Mirror<'_> {
 impl Backend for Twin {
     fn describe(&self) -> String {
         self.cpu.describe()
+    }
+
+    fn counters(&self) -> Counters {
+        self.gpu.backend().counters()
     }
 
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>> {
