@@ -3,18 +3,17 @@
 import { adapters, AvjepaError, setDefaultDevice } from "@avjepa/core";
 
 /**
- * Opens it. Without a name it is a GPU through wgpu where there is one, else
- * the CPU. A process has one device.
+ * Opens it; a process has one. Without a name it is a GPU through wgpu where
+ * there is one, else the CPU.
  *
  * @throws AvjepaError AVJ_DEVICE naming what is not there.
  */
-export function openDevice(devices: readonly string[], ranks = 1): string {
-  const processes = Math.max(ranks, devices.length);
-  if (processes > 1)
+export function openDevice(devices: readonly string[]): string {
+  if (devices.length > 1)
     throw new AvjepaError(
       "AVJ_DEVICE",
-      `${processes} processes were asked for, but this command runs as one`,
-      { hint: "leave --ranks out, and name one device: --devices cpu" },
+      `${devices.length} devices were named, but this command runs as one process`,
+      { hint: "name one: --devices cpu" },
     );
   const [device = bestDevice()] = devices;
   setDefaultDevice(device);

@@ -41,8 +41,8 @@ mod vmath;
 use crate::{
     backend::{
         AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, Counters,
-        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
-        Rotary, ScatterAdd, SegmentStd, Unary,
+        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad,
+        Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
     error::{Code, Error, Result},

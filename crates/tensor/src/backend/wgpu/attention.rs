@@ -168,9 +168,11 @@ impl Wgpu {
                 call = self.head(call, f, sizes, tiles, &part)?.word("along_tokens", part.q.len());
                 call = match queries {
                     true => call.output("dq", &tokens_of(&d.dq, &part.q)?, false)?,
-                    false => call
-                        .output("dk", &tokens_of(&d.dk, &part.kv)?, false)?
-                        .output("dv", &tokens_of(&d.dv, &part.kv)?, false)?,
+                    false => call.output("dk", &tokens_of(&d.dk, &part.kv)?, false)?.output(
+                        "dv",
+                        &tokens_of(&d.dv, &part.kv)?,
+                        false,
+                    )?,
                 };
                 call = match queries {
                     true => call.word("dq_stride", d.dq.stride).word("dq_first", d.dq.column),

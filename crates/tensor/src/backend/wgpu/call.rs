@@ -25,10 +25,7 @@ pub struct Family {
 
 macro_rules! family {
     ($name:literal) => {
-        $crate::backend::wgpu::call::Family {
-            name: $name,
-            source: include_str!(concat!("kernels/", $name, ".wgsl")),
-        }
+        $crate::backend::wgpu::call::Family { name: $name, source: include_str!(concat!("kernels/", $name, ".wgsl")) }
     };
 }
 pub(super) use family;
@@ -168,8 +165,7 @@ impl<'a> Call<'a> {
         let pipeline = self.pipeline()?;
         let mut stream = lock(&self.on.stream);
         let size = NonZeroU64::new(4 * (self.starts.len() + self.words.len()) as u64);
-        let uniform =
-            BindingResource::Buffer(BufferBinding { buffer: &stream.params_buffer, offset: 0, size });
+        let uniform = BindingResource::Buffer(BufferBinding { buffer: &stream.params_buffer, offset: 0, size });
         let mut entries = vec![BindGroupEntry { binding: 0, resource: uniform }];
         for (i, window) in self.windows.iter().enumerate() {
             let Window { buffer, offset, size } = window;
@@ -207,9 +203,8 @@ impl<'a> Call<'a> {
         let entries: Vec<_> = std::iter::once(entry(0, BufferBindingType::Uniform))
             .chain((1..=self.windows.len()).map(|i| entry(i as u32, storage)))
             .collect();
-        let layout = gpu
-            .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+        let layout =
+            gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
         let whole = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
             bind_group_layouts: &[Some(&layout)],
@@ -267,7 +262,8 @@ impl Wgpu {
         // Whole vectors of four; the block's length is a multiple of that.
         let size = bytes.next_multiple_of(16);
         if size > limit {
-            let message = format!("{}: {bytes} bytes of one tensor, but kernels of the adapter see {limit}", self.gpu.name);
+            let message =
+                format!("{}: {bytes} bytes of one tensor, but kernels of the adapter see {limit}", self.gpu.name);
             return Err(Error::new(Code::Memory, message).hint("use a smaller batch"));
         }
         match &block.buffer {

@@ -183,8 +183,10 @@ impl Wgpu {
     fn rank(&self, shape: &[usize]) -> Result<usize> {
         match shape.len() {
             rank if rank <= RANK => Ok(rank),
-            rank => Err(Error::new(Code::Shape, format!("{}: {rank} axes of {shape:?}, more than {RANK}", self.gpu.name))
-                .hint("join axes by a reshape")),
+            rank => {
+                Err(Error::new(Code::Shape, format!("{}: {rank} axes of {shape:?}, more than {RANK}", self.gpu.name))
+                    .hint("join axes by a reshape"))
+            }
         }
     }
 

@@ -44,12 +44,7 @@ mod tests {
     #[test]
     fn texts() {
         let faults = Faults::parse("lost:20,memory:1000,shader:gemm,binding:4096").unwrap();
-        let all = Faults {
-            lost_after: Some(20),
-            memory: Some(1000),
-            shader: Some("gemm".into()),
-            binding: Some(4096),
-        };
+        let all = Faults { lost_after: Some(20), memory: Some(1000), shader: Some("gemm".into()), binding: Some(4096) };
         assert_eq!(faults, all);
         assert_eq!(Faults::parse("").unwrap(), Faults::default());
         for bad in ["lost", "lost:x", "memory:-1", "shader:", "fire:1"] {

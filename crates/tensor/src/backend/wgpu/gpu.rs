@@ -163,14 +163,11 @@ impl Gpu {
         }
         let scope = self.device.push_error_scope(ErrorFilter::Validation);
         let internal = self.device.push_error_scope(ErrorFilter::Internal);
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(family),
-            source: wgpu::ShaderSource::Wgsl(source.into()),
-        };
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(family), source: wgpu::ShaderSource::Wgsl(source.into()) };
         // SAFETY: kernels check their indices against sizes that the host has checked against the bindings; loops end.
-        let module = unsafe {
-            self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        let module =
+            unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) };
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(entry),
             layout: Some(layout),

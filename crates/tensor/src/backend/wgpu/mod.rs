@@ -31,8 +31,8 @@ pub use faults::Faults;
 use crate::{
     backend::{
         AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, Counters,
-        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
-        Rotary, ScatterAdd, SegmentStd, Unary,
+        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad,
+        Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
     dtype::DType,

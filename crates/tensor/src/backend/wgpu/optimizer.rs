@@ -42,7 +42,8 @@ impl Wgpu {
             // What is not there is never touched; something must be bound all the same.
             let nothing = d.param.view(0, &[0])?;
             let optional = |t: &Option<Tensor>| t.as_ref().map_or_else(|| Ok(nothing.clone()), of);
-            let call = Call::new(self, ADAMW, "adamw").change("param", &of(&d.param)?)?.change("grad", &of(&d.grad)?)?;
+            let call =
+                Call::new(self, ADAMW, "adamw").change("param", &of(&d.param)?)?.change("grad", &of(&d.grad)?)?;
             let call = call.change("m", &of(&d.m)?)?.change("v", &of(&d.v)?)?.change("ema", &optional(&d.ema)?)?;
             let call = match &d.shadow {
                 Some(shadow) => call.output("shadow", &of(shadow)?, false)?,

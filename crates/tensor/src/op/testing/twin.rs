@@ -7,8 +7,8 @@ use crate::{
     DType, Device, Error, Result, Tensor,
     backend::{
         AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, Columns, CopyBlock,
-        Counters, CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Epilogue, Gemm, LayerNorm, LayerNormGrad, LpLoss,
-        LpLossGrad, Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary, cpu::Cpu,
+        Counters, CrossEntropy, Distribution, Epilogue, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad,
+        LpLoss, LpLossGrad, Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary, cpu::Cpu,
     },
     dtype::bf16_to_f32,
     tensor::Allocation,
@@ -181,9 +181,8 @@ fn apart(expected: &[f64], got: &[f64], dtype: DType) -> Option<String> {
     let bound = tolerance * (length.sqrt() + 1e-2 * (expected.len() as f64).sqrt());
     let far = difference.sqrt();
     (far.is_nan() || far > bound).then(|| {
-        let worst = (0..got.len()).max_by(|a, b| {
-            (got[*a] - expected[*a]).abs().total_cmp(&(got[*b] - expected[*b]).abs())
-        });
+        let worst =
+            (0..got.len()).max_by(|a, b| (got[*a] - expected[*a]).abs().total_cmp(&(got[*b] - expected[*b]).abs()));
         let at = worst.unwrap_or(0);
         format!("the results are {far:e} apart, {bound:e} allowed: element {at} is {}, not {}", got[at], expected[at])
     })
@@ -201,8 +200,7 @@ impl Mirror<'_> {
         let k = if same(&d.k.tensor, &d.q.tensor) { q.clone() } else { self.input(&d.k.tensor)? };
         let v = if same(&d.v.tensor, &d.k.tensor) { k.clone() } else { self.input(&d.v.tensor)? };
         let q_offsets = self.input(&d.q_offsets)?;
-        let kv_offsets =
-            if same(&d.q_offsets, &d.kv_offsets) { q_offsets.clone() } else { self.input(&d.kv_offsets)? };
+        let kv_offsets = if same(&d.q_offsets, &d.kv_offsets) { q_offsets.clone() } else { self.input(&d.kv_offsets)? };
         Ok(Attention {
             q_offsets,
             kv_offsets,
@@ -333,10 +331,8 @@ impl Backend for Twin {
             let forward = m.attention(&d.forward, m.input(&d.forward.out)?, m.input(&d.forward.lse)?)?;
             let same = |a: &Tensor, b: &Tensor| Arc::ptr_eq(&a.buffer, &b.buffer) && a.offset == b.offset;
             let dq = m.output(&d.dq.tensor, false)?;
-            let dk =
-                if same(&d.dk.tensor, &d.dq.tensor) { dq.clone() } else { m.output(&d.dk.tensor, false)? };
-            let dv =
-                if same(&d.dv.tensor, &d.dk.tensor) { dk.clone() } else { m.output(&d.dv.tensor, false)? };
+            let dk = if same(&d.dk.tensor, &d.dq.tensor) { dq.clone() } else { m.output(&d.dk.tensor, false)? };
+            let dv = if same(&d.dv.tensor, &d.dk.tensor) { dk.clone() } else { m.output(&d.dv.tensor, false)? };
             Ok(AttentionGrad {
                 forward,
                 dout: m.input(&d.dout)?,
