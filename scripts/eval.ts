@@ -8,6 +8,7 @@ import {
   loadFrozenModel,
   loadPretrainConfig,
   openDevice,
+  placeFromEnvironment,
   planRun,
   replaceFile,
   requireModel,
@@ -62,6 +63,8 @@ command.option(
 );
 
 await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
+  // An evaluation is one process, of however many a launcher has started.
+  if ((placeFromEnvironment()?.rank ?? 0) > 0) return { silent: true };
   if (isPretraining(options.config as string)) return predict(options);
   // --- What is asked for -------------------------------------------------------------------------------------------
   const { folder, seed, set } = options;
@@ -91,6 +94,12 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
           crop: config.optimization.resolution,
           frames: config.data.frames_per_clip,
         }),
+    hints: {
+      ...(pretrain.frames_per_clip > 1
+        ? { frames: pretrain.frames_per_clip }
+        : {}),
+      ...(pretrain.num_heads === null ? {} : { numHeads: pretrain.num_heads }),
+    },
     allowMissing: [...pretrain.allow_missing, ...(options.allowMissing ?? [])],
     positions: config.meta.compat === "reference" ? "analytic" : "interpolate",
   });

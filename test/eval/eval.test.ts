@@ -1,5 +1,6 @@
 /** `bun run eval` from its command line to its figures. */
 
+import { encode } from "fast-png";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   copyFileSync,
@@ -198,13 +199,15 @@ describe("other tasks", () => {
     const path = config("sounds.yaml", "eval_name: audio_classification\n");
     const { exitCode, err } = run("eval", [
       path,
-      ...bench.small("sounds", {
-        "data.multi_label": true,
-        "data.num_classes": 3,
-        "data.dataset_train": bench.path("labels.csv"),
-        "data.folds": 2,
-        "data.fold_pattern": "'(0|1|2|3|4|5|6|7|8|9)[.]mp4$'",
-      }).filter((arg, i, all) => !isSet(all, i, "data.dataset_val")),
+      ...bench
+        .small("sounds", {
+          "data.multi_label": true,
+          "data.num_classes": 3,
+          "data.dataset_train": bench.path("labels.csv"),
+          "data.folds": 2,
+          "data.fold_pattern": "'(0|1|2|3|4|5|6|7|8|9)[.]mp4$'",
+        })
+        .filter((arg, i, all) => !isSet(all, i, "data.dataset_val")),
     ]);
     expect(err).toContain("data.fold_pattern finds 10 folds");
     expect(exitCode).toBe(1);
@@ -250,15 +253,68 @@ describe("other tasks", () => {
       }
   }, 60_000);
 
+  test("pixels and spectrograms from what is predicted", () => {
+    const out = bench.path("prediction");
+    const args = [
+      "configs/pretrain/av-vitt16_prediction.yaml",
+      ...["--folder", out, "--json"],
+      ...sets({
+        "meta.init_from": bench.path("run"),
+        "data.datasets": `[${bench.path("train.csv")}]`,
+        "data.held_out": `[${bench.path("val.csv")}]`,
+        "data.batch_size": 3,
+        "data.crop_size": 32,
+        "data.num_frames": 4,
+        "data.sampling_rate": 2,
+        "meta.dtype": "float32",
+        "optimization.start_lr": 1e-3,
+      }),
+    ];
+    expect(run("eval", [...args, "--steps", "2"]).exitCode).toBe(0);
+    const { exitCode, err } = run("eval", [...args, "--steps", "20"]);
+    expect(err).toContain("going on after step 2");
+    expect(exitCode).toBe(0);
+    const result = bench.result("prediction");
+    expect(result).toMatchObject({ task: "prediction", num_samples: 8 });
+    for (const source of ["masked", "visible"]) {
+      const { mse, psnr, mse_of_mean } = result.video[source];
+      expect(mse).toBeLessThan(mse_of_mean);
+      expect(psnr).toBeCloseTo(-10 * Math.log10(mse), 6);
+      expect(result.audio[source].tokens).toBeGreaterThan(0);
+    }
+    expect(existsSync(join(out, "prediction-1-mask1.png"))).toBe(true);
+    expect(existsSync(join(out, "prediction-4-mask2.png"))).toBe(true);
+  }, 60_000);
+
+  test("a published encoder", () => {
+    const { exitCode, err } = run("eval", [
+      "configs/evals/vitl16_k400_16x8x3.yaml",
+      ...bench.small("published", {
+        "pretrain.folder": "test/fixtures/parity/checkpoints",
+        "pretrain.checkpoint": "vjepa_zip.pth.tar",
+        "pretrain.model_name": "null",
+        "pretrain.frames_per_clip": 4,
+        "pretrain.num_heads": 2,
+        "optimization.resolution": 48,
+        "probe.knn": 3,
+      }),
+    ]);
+    expect(err).not.toContain("error");
+    expect(err).toMatch(/pos_embed.*interpolated/);
+    expect(exitCode).toBe(0);
+    expect(bench.result("published")).toMatchObject({
+      checkpoint: "test/fixtures/parity/checkpoints/vjepa_zip.pth.tar",
+      num_samples: 8,
+      probe: { projection: "unused", num_heads: 2 },
+    });
+  }, 60_000);
+
   test("folders of classes are an index", () => {
     for (const split of ["train", "val"])
       for (let i = 0; i < 8; i++) {
         const folder = bench.path(`folders-${split}/kind${i % 2}`);
         mkdirSync(folder, { recursive: true });
-        copyFileSync(
-          bench.path(`${split}${i}.mp4`),
-          join(folder, `${i}.mp4`),
-        );
+        copyFileSync(bench.path(`${split}${i}.mp4`), join(folder, `${i}.mp4`));
       }
     mkdirSync(bench.path("folders-train/empty"));
     const args = bench.small("folders", {
@@ -282,9 +338,70 @@ describe("other tasks", () => {
   }, 60_000);
 });
 
+describe("pictures", () => {
+  beforeAll(() => {
+    for (const split of ["train", "val"])
+      for (let i = 0; i < 8; i++) {
+        const folder = bench.path(`images/${split}/kind${i % 2}`);
+        mkdirSync(folder, { recursive: true });
+        const pixels = new Uint8Array(40 * 30 * 3);
+        for (let at = 0; at < pixels.length; at += 3) {
+          pixels[at + (i % 2 === 0 ? 0 : 2)] = 220;
+          pixels[at + 1] = (31 * i + at) % 50;
+        }
+        const picture = { width: 40, height: 30, channels: 3, data: pixels };
+        writeFileSync(join(folder, `${i}.png`), encode(picture));
+      }
+    writeFileSync(bench.path("images/val/kind0/broken.png"), "no picture");
+  });
+
+  test.each(shipped.filter((name) => /in1k|inat|places/.test(name)))(
+    "%s runs",
+    (name) => {
+      const out = `shipped-${name}`;
+      const { exitCode, err } = run("eval", [
+        join("configs/evals", name),
+        ...bench
+          .small(out, {
+            "data.root_path": bench.folder,
+            "data.image_folder": "images/",
+            "data.num_classes": 2,
+            "data.resolution": 32,
+            "pretrain.frames_per_clip": 4,
+            "cache.folder": bench.path("tokens"),
+            "probe.knn": 3,
+          })
+          .filter((_, i, all) => !isSet(all, i, "data.dataset_")),
+      ]);
+      expect(err).not.toContain("error");
+      expect(exitCode).toBe(0);
+      const result = bench.result(out);
+      expect(result).toMatchObject({
+        task: "image_classification_frozen",
+        num_samples: 8,
+        num_train_samples: 8,
+        skipped: [bench.path("images/val/kind0/broken.png")],
+        knn: { top1: 100 },
+      });
+    },
+    60_000,
+  );
+});
+
 const isSet = (args: readonly string[], i: number, key: string): boolean =>
-  (args[i] === "--set" && (args[i + 1] ?? "").startsWith(`${key}=`)) ||
-  (args[i] ?? "").startsWith(`${key}=`);
+  (args[i] === "--set" && (args[i + 1] ?? "").startsWith(key)) ||
+  (args[i] ?? "").startsWith(key);
+
+test("pretraining tries probes now and then", () => {
+  const steps = readFileSync(bench.path("run/metrics.jsonl"), "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, number>);
+  expect(steps.map((step) => "online_knn_top1" in step)).toEqual([false, true]);
+  // Of one clip each; the film without sound is seen.
+  expect(steps[1]!.online_linear_top1! % 12.5).toBe(0);
+  expect(steps[1]!.online_linear_top1!).toBeGreaterThanOrEqual(50);
+});
 
 describe("bad input", () => {
   const cases: [string, Record<string, unknown>, RegExp][] = [
@@ -353,11 +470,21 @@ describe("bad input", () => {
   );
 });
 
-test.each(shipped)("%s has a plan where no data is set up", (name) => {
-  const { exitCode, out } = run("eval", [
-    join("configs/evals", name),
-    ...["--dry-run", "--json"],
-  ]);
-  expect(exitCode).toBe(0);
-  expect(JSON.parse(out)).toMatchObject({ task: expect.any(String) });
-});
+test.each(["vitl16_in1k.yaml", "vith16_384_ssv2_16x2x3.yaml"])(
+  "%s has a plan where no data is set up",
+  (name) => {
+    const { exitCode, out, err } = run("eval", [
+      join("configs/evals", name),
+      ...["--dry-run", "--json"],
+    ]);
+    expect(err).toContain("warning: AVJEPA_DATA is not set");
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      task: expect.stringContaining("classification_frozen"),
+      embed_dim: name.startsWith("vitl") ? 1024 : 1280,
+      tokens_per_val_sample: name.startsWith("vitl") ? 1568 : 6 * 4608,
+      probes: 6,
+    });
+  },
+  30_000,
+);

@@ -1,12 +1,7 @@
 /** Small films of four kinds, a small pretrained model, and the command run on them. */
 
 import { writeFilm } from "@avjepa/data";
-import {
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -46,6 +41,9 @@ export class Bench implements Disposable {
         "model.pred_embed_dim": 48,
         "model.pred_num_heads": 3,
         "meta.dtype": "float32",
+        "logging.online_probe_train": bench.path("train.csv"),
+        "logging.online_probe_val": bench.path("val.csv"),
+        "logging.online_probe_every_steps": 2,
       }),
     ]);
     if (exitCode !== 0) throw new Error(err);
@@ -86,7 +84,9 @@ export class Bench implements Disposable {
   }
 
   result(out: string): Record<string, any> {
-    return JSON.parse(readFileSync(join(this.path(out), "result.json"), "utf8"));
+    return JSON.parse(
+      readFileSync(join(this.path(out), "result.json"), "utf8"),
+    );
   }
 
   [Symbol.dispose](): void {
@@ -96,7 +96,10 @@ export class Bench implements Disposable {
 
 /** `--set` arguments. */
 export const sets = (values: Record<string, unknown>): string[] =>
-  Object.entries(values).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  Object.entries(values).flatMap(([key, value]) => [
+    "--set",
+    `${key}=${value}`,
+  ]);
 
 /** Runs a command to its end. */
 export function run(command: "pretrain" | "eval", args: readonly string[]) {

@@ -13,6 +13,9 @@ mod npy;
 mod source;
 mod torch;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{PickleError, Result};
 pub use npy::read_strings;
 pub use torch::TorchFile;

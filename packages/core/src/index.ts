@@ -3,8 +3,12 @@
 export { awaitNative, callNative, native } from "./addon.ts";
 export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
 export {
+  type Adapter,
+  adapters,
   defaultDevice,
   describeDevice,
+  type DeviceCounters,
+  deviceCounters,
   type MemoryUse,
   memory,
   resetPeakMemory,
@@ -14,7 +18,7 @@ export {
   takeTrace,
   type TraceSpan,
 } from "./device.ts";
-export { type DType, dtypeBytes, type HostArray } from "./dtype.ts";
+export { type DType, dtypeBytes, type HostArray, hostArray } from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";
 export * from "./functional.ts";
 export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";
@@ -23,6 +27,7 @@ export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
 export {
   type HostTensor,
+  hostTensor,
   loadSafetensors,
   type MappedSafetensors,
   mapSafetensors,

@@ -16,7 +16,7 @@ import {
   hostArray,
 } from "./dtype.ts";
 import { AvjepaError } from "./error.ts";
-import { Tensor, tensor } from "./tensor.ts";
+import { type Tensor, tensor } from "./tensor.ts";
 
 const names: Record<DType, string> = {
   float32: "F32",
@@ -32,18 +32,30 @@ const types = new Map(
 /** The format's own limit. */
 const MAX_HEADER = 100_000_000;
 
-/** Values on the host. */
-export interface HostTensor {
-  shape: readonly number[];
-  values: HostArray;
-}
-
 /** What the header says of one tensor. */
 interface Entry {
   dtype: DType;
   shape: number[];
   begin: number;
   end: number;
+}
+
+/** A tensor's values on the host. */
+export interface HostTensor {
+  dtype: DType;
+  shape: readonly number[];
+  /** Little endian, row-major. */
+  bytes: Uint8Array;
+}
+
+/** A host array as a tensor on the host: a view, no copy. */
+export function hostTensor(
+  values: HostArray,
+  shape: readonly number[],
+): HostTensor {
+  const { buffer, byteOffset, byteLength } = values;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  return { dtype: dtypeOf(values), shape, bytes };
 }
 
 /**
@@ -56,15 +68,15 @@ export async function readTensors(
   const copies = Object.entries(tensors).map(
     async ([name, { handle, dtype, shape }]): Promise<[string, HostTensor]> => {
       const bytes = await awaitNative(() => native.read(handle));
-      return [name, { shape, values: hostArray(dtype, bytes) }];
+      return [name, { dtype, shape, bytes }];
     },
   );
   return Object.fromEntries(await Promise.all(copies));
 }
 
 /**
- * Writes tensors, read from their devices one at a time, or the host's. Equal
- * tensors give equal bytes: keys are written in the order given.
+ * Writes tensors, those on devices read one at a time. Equal tensors give
+ * equal bytes: keys are written in the order given.
  */
 export async function saveSafetensors(
   path: string,
@@ -75,12 +87,8 @@ export async function saveSafetensors(
     ? { __metadata__: metadata }
     : {};
   let at = 0;
-  for (const [name, values] of Object.entries(tensors)) {
-    const { shape } = values;
-    const dtype =
-      values instanceof Tensor ? values.dtype : dtypeOf(values.values);
-    const size = shape.reduce((product, length) => product * length, 1);
-    const end = at + size * dtypeBytes(dtype);
+  for (const [name, { dtype, shape }] of Object.entries(tensors)) {
+    const end = shape.reduce((bytes, n) => bytes * n, dtypeBytes(dtype)) + at;
     header[name] = { dtype: names[dtype], shape, data_offsets: [at, end] };
     at = end;
   }
@@ -95,21 +103,17 @@ export async function saveSafetensors(
   try {
     await writeAll(file, length);
     await writeAll(file, text);
-    for (const values of Object.values(tensors))
-      await writeAll(file, await bytesOf(values));
+    for (const tensor of Object.values(tensors)) {
+      const bytes =
+        "bytes" in tensor
+          ? tensor.bytes
+          : await awaitNative(() => native.read(tensor.handle));
+      await writeAll(file, bytes);
+    }
     await file.sync();
   } finally {
     await file.close();
   }
-}
-
-async function bytesOf(source: Tensor | HostTensor): Promise<Uint8Array> {
-  if (source instanceof Tensor) {
-    const { handle } = source;
-    return awaitNative(() => native.read(handle));
-  }
-  const { buffer, byteOffset, byteLength } = source.values;
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
@@ -181,7 +185,7 @@ export async function mapSafetensors(path: string): Promise<MappedSafetensors> {
         if ((start + begin) % dtypeBytes(dtype) !== 0)
           throw damaged(path, `${name} is not aligned to its type`);
         const part = bytes.subarray(start + begin, start + end);
-        return [name, { shape, values: hostArray(dtype, part) }];
+        return [name, { dtype, shape, bytes: part }];
       },
     );
     return { tensors: Object.fromEntries(views), metadata };

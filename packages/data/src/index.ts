@@ -12,6 +12,13 @@ export {
   type LoaderInfo,
 } from "./clip_loader.ts";
 export { type Film, writeFilm } from "./film.ts";
+export { ImageBatch } from "./image_batch.ts";
+export {
+  ImageLoader,
+  type ImageLoaderInfo,
+  type ImageLoaderOptions,
+  imageSplit,
+} from "./image_loader.ts";
 export {
   imageExtensions,
   type IndexLines,

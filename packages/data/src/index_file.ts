@@ -21,7 +21,8 @@ export interface IndexLines {
  * Reads index files.
  *
  * One `path label` a line, no header; the path in quotes if it has spaces, or
- * set apart by a tab or a comma; relative to the index's folder.
+ * set apart by a tab or a comma; relative to the index's folder. A .npy file of
+ * path strings is read too (its pickle can do nothing but that), all of label 0.
  *
  * @throws AvjepaError AVJ_INDEX naming file and line.
  */
@@ -161,7 +162,9 @@ function walk(
   const { files, folders } = list(folder);
   return [
     ...files.filter(isMedia).map((name) => join(folder, name)),
-    ...folders.flatMap((name) => walk(join(folder, name), [...above, real], isMedia)),
+    ...folders.flatMap((name) =>
+      walk(join(folder, name), [...above, real], isMedia),
+    ),
   ];
 }
 

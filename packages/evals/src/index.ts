@@ -20,15 +20,15 @@ export {
   type OnlineFigures,
   onlineProbe,
 } from "./probes/online_probe.ts";
-export {
-  pooledOf,
-  type PooledFeatures,
-} from "./probes/pooled.ts";
+export { pooledOf, type PooledFeatures } from "./probes/pooled.ts";
 export {
   addProbabilities,
+  emptyPredictions,
+  enterScores,
   predictAll,
   type Predictions,
-  ranksOf,
+  type PredictOptions,
+  scatterPredictions,
 } from "./probes/predictions.ts";
 export {
   type GridPoint,
@@ -68,7 +68,10 @@ export {
 } from "./tokens/token_cache.ts";
 export { type TokenBatch, TokenSet } from "./tokens/token_set.ts";
 export * from "./metrics/index.ts";
-export { confusionPicture, type GreyPicture } from "./reports/confusion_picture.ts";
+export {
+  confusionPicture,
+  type GreyPicture,
+} from "./reports/confusion_picture.ts";
 export { classTable, confusionTable } from "./reports/tables.ts";
 export {
   type CrossModalModels,

@@ -8,6 +8,7 @@ import {
   AudioVideoEncoder,
   Blank,
   describeForeignEncoder,
+  type ForeignHints,
   freeze,
   isForeignCheckpoint,
   loadForeignWeights,
@@ -75,6 +76,8 @@ export interface FrozenModelOptions {
   /** Side of the picture and frames of a clip in use; default: the run's. */
   crop?: number;
   frames?: number;
+  /** Of published checkpoints: what their weights do not say, frames of a clip and attention heads. */
+  hints?: ForeignHints;
   /** Of published checkpoints: patterns of weights that may be missing. */
   allowMissing?: readonly string[];
   /** Of published checkpoints at another size: `analytic` is the published evaluations' way. */
@@ -228,8 +231,7 @@ async function loadPublishedModel(
   // The target encoder goes by several names there, or is the only encoder.
   const wanted = key === "encoder" ? { key } : {};
   const checkpoint = await readForeignCheckpoint(path, wanted);
-  const hints = options.frames === undefined ? {} : { frames: options.frames };
-  const found = await describeForeignEncoder(checkpoint, hints);
+  const found = await describeForeignEncoder(checkpoint, options.hints);
   const { audio, ...own } = found;
   const facts: EncoderFacts = {
     ...own,
@@ -288,6 +290,12 @@ export async function loadFrozenModels(
   path: string,
   options: Omit<FrozenModelOptions, "key">,
 ): Promise<FrozenModels> {
+  if (isForeignCheckpoint(path))
+    throw new AvjepaError(
+      "AVJ_CONFIG",
+      `${path} is a published checkpoint, but this needs the predictor of a run of AV-JEPA`,
+      { hint: "name a run folder or one of its checkpoints" },
+    );
   const checkpoint = await openCheckpoint(path);
   const facts = encoderFacts(checkpoint);
   const { crop = facts.crop, frames = facts.frames, device } = options;

@@ -2,10 +2,12 @@
 
 import {
   checkLabels,
+  emptyPredictions,
   type Inputs,
   type Labels,
   namedFolds,
   type Predictions,
+  scatterPredictions,
   stratifiedFolds,
   type TokenCache,
   type TokenSet,
@@ -19,11 +21,7 @@ import { join } from "node:path";
 import { clipPlans } from "./clips.ts";
 import { imageFolder } from "./images.ts";
 import { EpochLog } from "./epoch_log.ts";
-import {
-  alignClasses,
-  type EvalIndex,
-  openIndex,
-} from "./index_source.ts";
+import { alignClasses, type EvalIndex, openIndex } from "./index_source.ts";
 import { type PointResult, runProbes } from "./probe_task.ts";
 import {
   type ClassificationResult,
@@ -41,6 +39,7 @@ import { tokensOf } from "./tokens.ts";
 export function inputsOf(
   config: ResolvedEvalConfig,
   model: FrozenModel,
+  say: (text: string) => void,
 ): Inputs {
   if (config.eval_name === "image_classification_frozen")
     return { clips: ["video"] };
@@ -52,6 +51,7 @@ export function inputsOf(
         `${config.eval_name}: the encoder of ${model.path} has no sound`,
         { hint: "take a checkpoint of an audio-visual run (app: avjepa)" },
       );
+    say("the encoder has no sound: it is given the picture alone");
     return { clips: ["video"] };
   }
   return config.eval_name === "audiovisual_classification"
@@ -76,14 +76,13 @@ export async function classify(
   };
   const train = await open("train");
   // In cross-validation the training set is tested, part by part.
-  const val =
-    data.folds > 1 ? train : alignClasses(train, await open("val"));
+  const val = data.folds > 1 ? train : alignClasses(train, await open("val"));
   for (const notice of new Set([...train.notices, ...val.notices]))
     stages.say(notice);
   checkLabels(train, val, data.num_classes!, data.multi_label);
 
   // --- Tokens ------------------------------------------------------------------------------------------------------
-  const inputs = inputsOf(config, model);
+  const inputs = inputsOf(config, model, (text) => stages.say(text));
   const maker = { ...context, inputs };
   const plans = clipPlans(config);
   const trainCaches: TokenCache[] = [];
@@ -149,7 +148,9 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
   const valLabels = labelsOf(valSet, val);
   const { folds } = config.data;
   const foldOf = folds === 1 ? null : foldsOf(config, train);
-  const predictions = emptyPredictions(valSet, config);
+  const { num_classes: classes, multi_label: multiLabel } = config.data;
+  const none = () => emptyPredictions(valSet.samples, classes!, multiLabel);
+  const predictions = none();
   const simple: Record<string, { predictions: Predictions; facts: Figures }> =
     {};
   const probes: { probe: Record<string, unknown>; grid: PointResult[] }[] = [];
@@ -186,16 +187,17 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
       trainLabels,
       split: result.split,
       val: valSet,
+      valLabels,
       valSamples,
     });
     if (found === null) return null;
-    copyScores(result.predictions, valSamples, predictions);
+    scatterPredictions(result.predictions, valSamples, predictions);
     for (const [kind, { predictions: own, facts }] of Object.entries(found)) {
       const whole = (simple[kind] ??= {
-        predictions: emptyPredictions(valSet, config),
+        predictions: none(),
         facts: folds === 1 ? facts : {},
       });
-      copyScores(own, valSamples, whole.predictions);
+      scatterPredictions(own, valSamples, whole.predictions);
     }
     const { projection, blocks, numHeads } = result.shape;
     const best = result.points[result.best]!;
@@ -223,29 +225,6 @@ function samplesWhere(
 ): Int32Array {
   return Int32Array.from(
     Array.from(set.indices.keys()).filter((i) => wanted(set.indices[i]!)),
-  );
-}
-
-function emptyPredictions(
-  set: TokenSet,
-  { data }: ResolvedEvalConfig,
-): Predictions {
-  const classes = data.num_classes!;
-  return { classes, scores: new Float32Array(set.samples * classes) };
-}
-
-/** Puts the scores of some samples among those of all. */
-function copyScores(
-  from: Predictions,
-  samples: Int32Array,
-  into: Predictions,
-): void {
-  const { classes } = from;
-  samples.forEach((sample, i) =>
-    into.scores.set(
-      from.scores.subarray(i * classes, (i + 1) * classes),
-      sample * classes,
-    ),
   );
 }
 

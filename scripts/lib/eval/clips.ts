@@ -47,7 +47,10 @@ export function clipPlans(config: ResolvedEvalConfig): {
   }));
   const val = {
     segments: image ? 1 : data.num_segments,
-    views: data.modalities.includes("video") && !image ? data.num_views_per_segment : 1,
+    views:
+      data.modalities.includes("video") && !image
+        ? data.num_views_per_segment
+        : 1,
     augment: false,
     seed: reference ? meta.seed : 0,
   };
@@ -86,7 +89,7 @@ export function loaderOptions(
     evaluation: { views: plan.augment ? 0 : plan.views },
     dataAug: plan.augment ? trainingTransform : {},
     data: {
-      modalities: data.modalities,
+      modalities: audio === null ? ["video"] : data.modalities,
       crop_size: optimization.resolution,
       num_frames: data.frames_per_clip,
       tubelet_size: facts.tubelet,

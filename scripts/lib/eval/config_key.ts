@@ -14,11 +14,14 @@ export function evalConfigHash(config: ResolvedEvalConfig): string {
     tag: _____,
     ...rest
   } = config;
-  const { num_workers: a, dataset_train: b, dataset_val: c, ...data } =
-    rest.data;
+  const {
+    num_workers: a,
+    dataset_train: b,
+    dataset_val: c,
+    ...data
+  } = rest.data;
   const { folder: d, max_bytes: e, ...cache } = rest.cache;
-  const { folder: f, checkpoint: g, write_tag: h, ...pretrain } =
-    rest.pretrain;
+  const { folder: f, checkpoint: g, write_tag: h, ...pretrain } = rest.pretrain;
   void [_, __, ___, ____, _____, a, b, c, d, e, f, g, h];
   return sha256({ ...rest, data, cache, pretrain });
 }

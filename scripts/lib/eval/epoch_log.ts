@@ -28,15 +28,14 @@ export class EpochLog {
     this.#part = part;
   }
 
-  /** Adds an epoch: accuracies in per cent in the CSV, as fractions in `metrics.jsonl`. */
+  /** Adds an epoch; accuracies are per cent. */
   epoch(row: EpochRow): void {
     const { loss = NaN, train_acc = NaN } = row.probes[row.best] ?? {};
-    const percent = (x: number): string => (100 * x).toFixed(5);
     if (!existsSync(this.#csv))
       writeFileSync(this.#csv, "epoch,loss,train_acc,val_acc\n");
     appendFileSync(
       this.#csv,
-      `${row.epoch},${loss.toFixed(5)},${percent(train_acc)},${percent(row.val_acc)}\n`,
+      `${row.epoch},${loss.toFixed(5)},${train_acc.toFixed(5)},${row.val_acc.toFixed(5)}\n`,
     );
     appendFileSync(
       this.#jsonl,

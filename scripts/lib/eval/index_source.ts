@@ -77,7 +77,10 @@ function splitLabels(name: string, file: string): EvalIndex {
   const paths = readIndex(file).paths.map((path) =>
     resolve(dirname(name), relative(here, resolve(path))),
   );
-  writeFileSync(file, paths.map((path) => native.mediaIndexLine(path, 0)).join(""));
+  writeFileSync(
+    file,
+    paths.map((path) => native.mediaIndexLine(path, 0)).join(""),
+  );
   const { fingerprint } = readIndex(file);
   return {
     name,
@@ -110,8 +113,8 @@ export function alignClasses(train: EvalIndex, val: EvalIndex): EvalIndex {
     );
   return {
     ...val,
-    labels: (val.labels as readonly number[]).map(
-      (label) => numbers.get(val.classes![label]!)!,
+    labels: (val.labels as readonly number[]).map((label) =>
+      numbers.get(val.classes![label]!)!,
     ),
   };
 }

@@ -59,7 +59,9 @@ export async function planEvaluation(
   const train = countLines(data.dataset_train, warn);
   const val = countLines(data.dataset_val, warn);
   const perTrain = image ? clip : clip * (first?.segments ?? 1) * inputs;
-  const perVal = image ? clip : clip * plans.val.segments * plans.val.views * inputs;
+  const perVal = image
+    ? clip
+    : clip * plans.val.segments * plans.val.views * inputs;
   const width = cache.dtype === "bfloat16" ? 2 : 4;
   const passes = plans.train.length;
   const known = dim !== null && (train !== null || val !== null);

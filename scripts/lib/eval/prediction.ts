@@ -174,9 +174,13 @@ export async function predictPixels(
       const loss = await total.item();
       total.dispose();
       if (!Number.isFinite(loss))
-        throw new AvjepaError("AVJ_NOT_FINITE", `step ${step}: the loss is ${loss}`, {
-          hint: "lower optimization.lr",
-        });
+        throw new AvjepaError(
+          "AVJ_NOT_FINITE",
+          `step ${step}: the loss is ${loss}`,
+          {
+            hint: "lower optimization.lr",
+          },
+        );
       if (step % logging.every_steps === 0 || step === plan.lastStep)
         appendFileSync(
           join(run.path, "metrics.jsonl"),
@@ -214,7 +218,11 @@ export async function predictPixels(
         scaleOf(modality, sizes),
       );
     const masks = batch.masks!.context.masks;
-    for (let row = 0; row < batch.rows && drawings < pictures; row++, drawings++)
+    for (
+      let row = 0;
+      row < batch.rows && drawings < pictures;
+      row++, drawings++
+    )
       for (let k = 0; k < masks; k++)
         writeDrawing(
           join(run.path, `prediction-${drawings + 1}-mask${k + 1}.png`),

@@ -59,8 +59,9 @@ export interface ProbeContext {
 /** A probe of the grid, and how it did. */
 export interface PointResult extends GridPoint {
   loss: number;
+  /** Per cent of the last epoch's samples; 0 where samples have several labels. */
   train_top1: number;
-  /** On the held-out part of the training samples; null where none was held out. */
+  /** Per cent (top-1, or mAP) on the held-out part of the training samples; null where none was held out. */
   held_out: number | null;
   /** On the test set; never used to choose. */
   val: number;
@@ -141,10 +142,15 @@ export async function runProbes(
   }
   log.truncateTo(training.epoch);
 
-  const heldOutLabels: Labels = Array.from(heldOut, (i) => task.trainLabels[i]!);
+  const heldOutLabels: Labels = Array.from(
+    heldOut,
+    (i) => task.trainLabels[i]!,
+  );
   const pick = async () => {
     if (heldOut.length === 0) return null;
-    const found = await predictAll(grid, first, heldOut, testBatch);
+    const found = await predictAll(grid, first, heldOut, heldOutLabels, {
+      batch: testBatch,
+    });
     return found.map((one) => score(one, heldOutLabels));
   };
   const all = task.valSamples;
@@ -160,7 +166,8 @@ export async function runProbes(
     if (training.atEpochEnd) {
       const chosen = await pick();
       const best = bestOf(chosen, points);
-      const [tested] = await predictAll(grid, task.val, all, testBatch, {
+      const [tested] = await predictAll(grid, task.val, all, valLabels, {
+        batch: testBatch,
         only: [best],
       });
       log.epoch({
@@ -170,7 +177,7 @@ export async function runProbes(
         probes: points.map((point, i) => ({
           ...point,
           loss: sums.loss[i]! / sums.samples,
-          train_acc: sums.right[i]! / sums.samples,
+          train_acc: (100 * sums.right[i]!) / sums.samples,
           ...(chosen === null ? {} : { held_out: chosen[i]! }),
         })),
         val_acc: score(tested!, valLabels),
@@ -186,7 +193,8 @@ export async function runProbes(
   const chosen = await pick();
   const best = bestOf(chosen, points);
   stages.begin(`${task.tag}: testing`, "samples");
-  const tested = await predictAll(grid, task.val, all, testBatch, {
+  const tested = await predictAll(grid, task.val, all, valLabels, {
+    batch: testBatch,
     onBatch: (done) => stages.at(done, all.length),
   });
   const { sums } = training;
@@ -194,7 +202,7 @@ export async function runProbes(
     points: points.map((point, i) => ({
       ...point,
       loss: sums.loss[i]! / sums.samples,
-      train_top1: sums.right[i]! / sums.samples,
+      train_top1: (100 * sums.right[i]!) / sums.samples,
       held_out: chosen?.[i] ?? null,
       val: score(tested[i]!, valLabels),
     })),

@@ -90,13 +90,11 @@ export async function retrieve(
       { hint: `bun run doctor ${index.file} lists what they lack` },
     );
 
-  const vector = (kind: (typeof kinds)[number]) => Float64Array.from(sums[kind]);
+  const vector = (kind: (typeof kinds)[number]) =>
+    Float64Array.from(sums[kind]);
   const pooled = (kind: "video" | "audio") => centred(vector(kind), dim);
-  const between = (
-    from: Float64Array,
-    to: Float64Array,
-    by: "cosine" | "l1",
-  ) => recallBetween(from, to, dim, by);
+  const between = (from: Float64Array, to: Float64Array, by: "cosine" | "l1") =>
+    recallBetween(from, to, dim, by);
   const there = new Set(used);
   const why = new Map(reasons.map(({ index: line, reason }) => [line, reason]));
   const skipped = index.paths.flatMap((path, line) =>

@@ -20,6 +20,7 @@ export interface SimpleTask {
   trainLabels: Labels;
   split: Split;
   val: TokenSet;
+  valLabels: Labels;
   /** The samples that are tested. */
   valSamples: Int32Array;
 }
@@ -39,6 +40,10 @@ export async function runSimpleProbes(
   const multiLabel = data.multi_label;
   const { split, trainLabels } = task;
   const val = pooledOf(task.val, task.valSamples);
+  const valLabels: Labels = Array.from(
+    task.valSamples,
+    (i) => task.valLabels[i]!,
+  );
   const results: SimplePredictions = {};
   const pick = (samples: Int32Array): Labels =>
     Array.from(samples, (i) => trainLabels[i]!);
@@ -48,7 +53,10 @@ export async function runSimpleProbes(
     const trained = await trainLinearProbes(
       pooledOf(task.train, split.train),
       pick(split.train),
-      [heldOut, val],
+      [
+        { features: heldOut, labels: pick(split.heldOut) },
+        { features: val, labels: valLabels },
+      ],
       {
         classes,
         multiLabel,
@@ -74,8 +82,14 @@ export async function runSimpleProbes(
     const all = Int32Array.from([...split.train, ...split.heldOut]).sort();
     const k = Math.min(probe.knn, all.length);
     const bank = pooledOf(task.train, all);
-    const options = { k, classes, device };
-    const predictions = await knnPredictions(bank, pick(all), val, options);
+    const options = { k, classes, multiLabel, device };
+    const predictions = await knnPredictions(
+      bank,
+      pick(all),
+      val,
+      valLabels,
+      options,
+    );
     results.knn = { predictions, facts: { k } };
   }
   return results;

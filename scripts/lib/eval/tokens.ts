@@ -1,10 +1,11 @@
 /** The tokens of an evaluation's splits: found in the cache, or made. */
 
 import { AvjepaError } from "@avjepa/core";
-import { encodeIndex, TokenCache } from "@avjepa/evals";
+import { type CacheSettings, encodeIndex, TokenCache } from "@avjepa/evals";
 import {
   formatBytes,
   type ResolvedEvalConfig,
+  RunFolder,
   type StopFlag,
 } from "@avjepa/train";
 import { existsSync, mkdirSync, statfsSync } from "node:fs";
@@ -13,7 +14,7 @@ import { dirname, join } from "node:path";
 import { type ClipPlan, clipSource } from "./clips.ts";
 import { pictureSource } from "./images.ts";
 import type { EvalIndex } from "./index_source.ts";
-import type { SourceContext } from "./source.ts";
+import type { SampleSource, SourceContext } from "./source.ts";
 import type { Stages } from "./stage.ts";
 
 /** What encodes, and who is told. */
@@ -43,14 +44,14 @@ export async function tokensOf(
   index: EvalIndex,
   plan: ClipPlan,
 ): Promise<TokenCache | null> {
-  const { model, config, inputs, stages, stop } = maker;
+  const { model, config, inputs, stages } = maker;
   const source =
     config.eval_name === "image_classification_frozen"
       ? pictureSource(maker, index, plan)
       : clipSource(maker, index, plan);
-  const { sequences, batch } = source;
+  const { sequences } = source;
   const root = cacheRoot(config);
-  const cache = new TokenCache(root, {
+  const settings: CacheSettings = {
     format: 1,
     weights: model.hash,
     encoder: { key: config.pretrain.checkpoint_key, ...model.facts },
@@ -59,21 +60,42 @@ export async function tokensOf(
     ...sequences,
     modalities: inputs,
     inputs: Object.keys(inputs),
-  });
+  };
   const total = index.paths.length;
-  if (cache.complete) {
-    stages.say(`tokens of ${name}: ${total} samples are in ${cache.folder}`);
-    return cache;
+  const found = new TokenCache(root, settings);
+  if (found.complete) {
+    stages.say(`tokens of ${name}: ${total} samples are in ${found.folder}`);
+    return found;
   }
+  // Evaluations of the same clips may share a cache, but one encodes them.
+  const lock = RunFolder.open(found.folder);
+  try {
+    return await encoded(maker, name, source, total, root, settings);
+  } finally {
+    lock.release();
+  }
+}
+
+/** Encodes what the folder does not have, holding its lock. */
+async function encoded(
+  maker: TokenMaker,
+  name: string,
+  { batch, open, sequences, tokens }: SampleSource,
+  total: number,
+  root: string,
+  settings: CacheSettings,
+): Promise<TokenCache | null> {
+  const { model, stages, stop } = maker;
+  const cache = new TokenCache(root, settings);
   if (cache.done > 0)
     stages.say(`tokens of ${name}: going on after ${cache.done} samples`);
-  else requireRoom(maker, name, total * source.tokens, root);
+  else requireRoom(maker, name, total * tokens, root);
   stages.begin(`encoding ${name}`, "samples", cache.done);
   const whole = await encodeIndex(model.encoder, cache, {
     ...sequences,
     total,
     batch,
-    open: (position) => source.open(position),
+    open,
     onBatch: (done) => stages.at(done, total),
     stopped: () => stop.signal !== undefined,
   });

@@ -3,7 +3,11 @@
 import { scope, tensor } from "@avjepa/core";
 
 import type { PooledFeatures } from "./pooled.ts";
-import type { Predictions } from "./predictions.ts";
+import {
+  emptyPredictions,
+  enterScores,
+  type Predictions,
+} from "./predictions.ts";
 import type { Labels } from "./train_probes.ts";
 
 /** Neighbours vote with weight exp(similarity / temperature). */
@@ -20,11 +24,17 @@ export async function knnPredictions(
   train: PooledFeatures,
   labels: Labels,
   test: PooledFeatures,
-  options: { k: number; classes: number; device: string },
+  testLabels: Labels,
+  options: {
+    k: number;
+    classes: number;
+    multiLabel: boolean;
+    device: string;
+  },
 ): Promise<Predictions> {
-  const { classes, device } = options;
+  const { classes, multiLabel, device } = options;
   const k = Math.min(options.k, train.samples);
-  const scores = new Float32Array(test.samples * classes);
+  const votes = emptyPredictions(test.samples, classes, multiLabel);
   const { dim } = train;
   const bank = tensor(normalised(train), [train.samples, dim], { device });
   const queries = normalised(test);
@@ -39,22 +49,24 @@ export async function knnPredictions(
       );
       const similarity = (await found.toArray()) as Float32Array;
       found.dispose();
+      const scores = new Float32Array(count * classes);
       for (let i = 0; i < count; i++) {
         const row = similarity.subarray(
           i * train.samples,
           (i + 1) * train.samples,
         );
-        const out = scores.subarray((at + i) * classes, (at + i + 1) * classes);
+        const out = scores.subarray(i * classes, (i + 1) * classes);
         for (const neighbour of nearest(row, k)) {
           const vote = Math.exp((row[neighbour]! - 1) / temperature);
           for (const label of [labels[neighbour]!].flat()) out[label]! += vote;
         }
       }
+      enterScores(votes, at, scores, testLabels.slice(at, at + count));
     }
   } finally {
     bank.dispose();
   }
-  return { classes, scores };
+  return votes;
 }
 
 /** Places of the `k` greatest, ties to the first. */

@@ -13,7 +13,12 @@ import {
 } from "@avjepa/core";
 import { RandomStream } from "@avjepa/data";
 
-import { addProbabilities, type Predictions } from "./predictions.ts";
+import {
+  addProbabilities,
+  emptyPredictions,
+  enterScores,
+  type Predictions,
+} from "./predictions.ts";
 import {
   type PooledFeatures,
   standardisation,
@@ -41,6 +46,12 @@ const batchSize = 256;
 /** Steps below which even small data are not left, and above which large ones are not kept. */
 const bounds = [200, 20_000] as const;
 
+/** Features to be tested with. */
+export interface LabelledFeatures {
+  features: PooledFeatures;
+  labels: Labels;
+}
+
 /**
  * Trains a linear layer for each learning rate, and says what each makes of
  * the other sets.
@@ -51,7 +62,7 @@ const bounds = [200, 20_000] as const;
 export async function trainLinearProbes(
   train: PooledFeatures,
   labels: Labels,
-  tests: readonly PooledFeatures[],
+  tests: readonly LabelledFeatures[],
   options: LinearProbeOptions,
 ): Promise<{ lr: number; predictions: Predictions[] }[] | null> {
   const { classes, device, seed, lr = [1e-3, 3e-3, 1e-2] } = options;
@@ -99,9 +110,9 @@ export async function trainLinearProbes(
     const results: { lr: number; predictions: Predictions[] }[] = [];
     for (const [i, layer] of layers.entries()) {
       const predictions: Predictions[] = [];
-      for (const test of tests)
+      for (const { features, labels: own } of tests)
         predictions.push(
-          await predict(layer, standardised(test, norm), options),
+          await predict(layer, standardised(features, norm), own, options),
         );
       results.push({ lr: lr[i]!, predictions });
     }
@@ -115,9 +126,10 @@ export async function trainLinearProbes(
 async function predict(
   layer: nn.Linear,
   x: PooledFeatures,
+  labels: Labels,
   { classes, multiLabel, device }: LinearProbeOptions,
 ): Promise<Predictions> {
-  const scores = new Float32Array(x.samples * classes);
+  const found = emptyPredictions(x.samples, classes, multiLabel);
   for (let at = 0; at < x.samples; at += 1024) {
     const count = Math.min(1024, x.samples - at);
     const chosen = Array.from({ length: count }, (_, i) => at + i);
@@ -127,10 +139,11 @@ async function predict(
     const own = Int32Array.from(chosen, (_, i) => i);
     const rows = (await logits.toArray()) as Float32Array;
     logits.dispose();
-    const into = scores.subarray(at * classes);
-    addProbabilities(rows, own, classes, multiLabel, into);
+    const scores = new Float32Array(count * classes);
+    addProbabilities(rows, own, classes, multiLabel, scores);
+    enterScores(found, at, scores, labels.slice(at, at + count));
   }
-  return { classes, scores };
+  return found;
 }
 
 function rowsOf(

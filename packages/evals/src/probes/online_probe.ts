@@ -8,7 +8,6 @@ import { encodeBatch, type FrozenEncoder } from "../tokens/encode_clips.ts";
 import { knnPredictions } from "./knn.ts";
 import { trainLinearProbes } from "./linear_probe.ts";
 import type { PooledFeatures } from "./pooled.ts";
-import { ranksOf } from "./predictions.ts";
 
 /** Labelled clips, seen once and in order. */
 export interface LabelledClips {
@@ -51,20 +50,21 @@ export async function onlineProbe(
   const [linear] = (await trainLinearProbes(
     train.features,
     train.labels,
-    [val.features],
+    [val],
     { classes, multiLabel: false, seed: 0, device, lr: [3e-3], epochs: 20 },
   ))!;
   const near = await knnPredictions(
     train.features,
     train.labels,
     val.features,
-    { k: neighbours, classes, device },
+    val.labels,
+    { k: neighbours, classes, multiLabel: false, device },
   );
   const percent = (ranks: Int32Array): number =>
     (100 * ranks.filter((rank) => rank === 0).length) / ranks.length;
   return {
-    online_linear_top1: percent(ranksOf(linear!.predictions[0]!, val.labels)),
-    online_knn_top1: percent(ranksOf(near, val.labels)),
+    online_linear_top1: percent(linear!.predictions[0]!.ranks),
+    online_knn_top1: percent(near.ranks),
   };
 }
 

@@ -19,7 +19,10 @@ export function pooledOf(
   if (samples === undefined) return { samples: set.samples, dim, values: all };
   const values = new Float32Array(samples.length * dim);
   for (let i = 0; i < samples.length; i++)
-    values.set(all.subarray(samples[i]! * dim, (samples[i]! + 1) * dim), i * dim);
+    values.set(
+      all.subarray(samples[i]! * dim, (samples[i]! + 1) * dim),
+      i * dim,
+    );
   return { samples: samples.length, dim, values };
 }
 

@@ -8,7 +8,7 @@ import type { TokenSet } from "../tokens/token_set.ts";
 import { knnPredictions } from "./knn.ts";
 import { trainLinearProbes } from "./linear_probe.ts";
 import { pooledOf } from "./pooled.ts";
-import { predictAll, ranksOf } from "./predictions.ts";
+import { predictAll } from "./predictions.ts";
 import { gridPoints, ProbeGrid } from "./probe_grid.ts";
 import { ProbeTraining } from "./train_probes.ts";
 
@@ -47,7 +47,11 @@ const shape = {
   bfloat16: false,
   clip: 1,
 } as const;
-const points = gridPoints({ lr: [1e-2, 1e-5], weight_decay: [0], depth: [1, 2] });
+const points = gridPoints({
+  lr: [1e-2, 1e-5],
+  weight_decay: [0],
+  depth: [1, 2],
+});
 const training = (grid: ProbeGrid) =>
   new ProbeTraining(grid, {
     sets: [set],
@@ -67,9 +71,9 @@ test("probes of a grid learn each at its own rate, as if alone", async () => {
   expect([run.perEpoch, run.steps]).toEqual([3, 36]);
   while (run.step < run.steps) await run.next();
   expect(run.sums.samples).toBe(16);
-  const found = await predictAll(grid, set, tested, 3);
+  const found = await predictAll(grid, set, tested, own, { batch: 3 });
   const right = found.map(
-    (one) => ranksOf(one, own).filter((rank) => rank === 0).length,
+    (one) => one.ranks.filter((rank) => rank === 0).length,
   );
   expect(points.map(({ lr, depth }) => [lr, depth])).toEqual([
     [1e-2, 1],
@@ -84,8 +88,8 @@ test("probes of a grid learn each at its own rate, as if alone", async () => {
   using alone = new ProbeGrid([points[2]!], shape);
   const second = training(alone);
   while (second.step < second.steps) await second.next();
-  const [same] = await predictAll(alone, set, tested, 8);
-  expect(same!.scores).toEqual(found[2]!.scores);
+  const [same] = await predictAll(alone, set, tested, own, { batch: 8 });
+  expect(same).toEqual(found[2]!);
 }, 30_000);
 
 test("a training goes on from any step to the same bits", async () => {
@@ -118,12 +122,14 @@ test("linear probes and neighbours on the mean of the tokens", async () => {
   );
   const test = pooledOf(set, tested);
   const options = { classes: 2, multiLabel: false, seed: 0, device: "cpu" };
-  const found = await trainLinearProbes(train, labels, [test], options);
+  const tests = [{ features: test, labels: own }];
+  const found = await trainLinearProbes(train, labels, tests, options);
   for (const { predictions } of found!)
-    expect(ranksOf(predictions[0]!, own).every((rank) => rank === 0)).toBe(true);
-  const near = await knnPredictions(train, labels, test, { ...options, k: 3 });
-  expect(ranksOf(near, own).filter((rank) => rank === 0).length).toBe(8);
-  const stopped = await trainLinearProbes(train, labels, [test], {
+    expect([...predictions[0]!.predicted]).toEqual(own);
+  const knn = { ...options, k: 3 };
+  const near = await knnPredictions(train, labels, test, own, knn);
+  expect([...near.predicted]).toEqual(own);
+  const stopped = await trainLinearProbes(train, labels, tests, {
     ...options,
     stopped: () => true,
   });

@@ -192,9 +192,6 @@ function below(
   return Object.fromEntries(
     Object.entries(values)
       .filter(([name]) => name.startsWith(prefix))
-      .map(([name, value]) => [
-        replacement + name.slice(prefix.length),
-        value,
-      ]),
+      .map(([name, value]) => [replacement + name.slice(prefix.length), value]),
   );
 }

@@ -3,7 +3,9 @@ import { expect, test } from "bun:test";
 import { namedFolds, stratifiedFolds } from "./folds.ts";
 import { splitHeldOut } from "./held_out.ts";
 
-const labels = Array.from({ length: 40 }, (_, i) => (i < 30 ? 0 : i < 39 ? 1 : 2));
+const labels = Array.from({ length: 40 }, (_, i) =>
+  i < 30 ? 0 : i < 39 ? 1 : 2,
+);
 const of = (samples: Int32Array, label: number) =>
   [...samples].filter((i) => labels[i] === label).length;
 

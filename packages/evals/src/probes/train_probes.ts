@@ -5,7 +5,8 @@ import { RandomStream } from "@avjepa/data";
 
 import type { TokenSet } from "../tokens/token_set.ts";
 import type { GridPoint, ProbeGrid, ProbeStep } from "./probe_grid.ts";
-import { addProbabilities, ranksOf } from "./predictions.ts";
+import { predictedClass } from "../metrics/top_k.ts";
+import { addProbabilities } from "./predictions.ts";
 
 /** A label, or several, of each sample of a set. */
 export type Labels = readonly (number | readonly number[])[];
@@ -121,8 +122,10 @@ export class ProbeTraining {
         if (multiLabel) return;
         const scores = new Float32Array(labels.length * classes);
         addProbabilities(rows, sampleOf, classes, false, scores);
-        for (const rank of ranksOf({ scores, classes }, labels as number[]))
-          if (rank === 0) sums.right[i]! += 1;
+        labels.forEach((label, s) => {
+          const own = scores.subarray(s * classes, (s + 1) * classes);
+          if (predictedClass(own) === label) sums.right[i]! += 1;
+        });
       }),
     );
     sums.samples += labels.length;

@@ -1,24 +1,31 @@
 /** Tables of a classification, as CSV. */
 
-import { classRates } from "../metrics/confusion.ts";
-
-/** Samples, hits and rates of each class, in per cent. */
+/** Samples, hits, recall and precision (per cent) of each class. */
 export function classTable(
-  matrix: ArrayLike<number>,
+  labels: readonly number[],
+  predicted: ArrayLike<number>,
   classes: number,
   names: readonly string[] | null,
 ): string {
-  const percent = (rate: number): string =>
-    Number.isNaN(rate) ? "" : (100 * rate).toFixed(3);
-  const rows = classRates(matrix, classes).map((rate) =>
+  const samples = new Uint32Array(classes);
+  const guesses = new Uint32Array(classes);
+  const right = new Uint32Array(classes);
+  labels.forEach((label, i) => {
+    samples[label]! += 1;
+    guesses[predicted[i]!]! += 1;
+    if (predicted[i] === label) right[label]! += 1;
+  });
+  const percent = (part: number, whole: number): string =>
+    whole === 0 ? "" : ((100 * part) / whole).toFixed(3);
+  const rows = Array.from(right, (hits, c) =>
     [
-      rate.class,
-      quoted(names?.[rate.class] ?? String(rate.class)),
-      rate.samples,
-      rate.predicted,
-      rate.right,
-      percent(rate.recall),
-      percent(rate.precision),
+      c,
+      quoted(names?.[c] ?? String(c)),
+      samples[c],
+      guesses[c],
+      hits,
+      percent(hits, samples[c]!),
+      percent(hits, guesses[c]!),
     ].join(","),
   );
   return [

@@ -32,7 +32,8 @@ export function recallBetween(
       const candidate = row(candidates, c);
       let sum = 0;
       if (similarity === "l1")
-        for (let d = 0; d < dim; d++) sum -= Math.abs(query[d]! - candidate[d]!);
+        for (let d = 0; d < dim; d++)
+          sum -= Math.abs(query[d]! - candidate[d]!);
       else {
         for (let d = 0; d < dim; d++) sum += query[d]! * candidate[d]!;
         sum /= Math.max(1e-12, norms[c]!);

@@ -38,6 +38,7 @@ export async function encodeIndex(
 ): Promise<boolean> {
   const { total, batch: size, onBatch, stopped } = options;
   if (cache.complete) return true;
+  cache.clean();
   if (cache.done < total) {
     await using loader = options.open(cache.done);
     for (;;) {

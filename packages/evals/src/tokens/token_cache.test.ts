@@ -37,6 +37,7 @@ test("what was stopped goes on after its last whole shard", async () => {
   writeFileSync(join(first.folder, "00001.safetensors"), "not in the list");
 
   const second = new TokenCache(root, settings);
+  second.clean();
   expect(second.folder).toBe(first.folder);
   expect([second.done, second.complete]).toEqual([2, false]);
   expect(readdirSync(second.folder).sort()).toEqual([

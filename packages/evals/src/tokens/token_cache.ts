@@ -20,7 +20,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { AvjepaError, type HostTensor, saveSafetensors } from "@avjepa/core";
+import {
+  AvjepaError,
+  type HostTensor,
+  hostTensor,
+  saveSafetensors,
+} from "@avjepa/core";
 
 import { sumRows } from "./bfloat16.ts";
 import type { SampleTokens, SkippedFile, TokenType } from "./encode_clips.ts";
@@ -98,6 +103,10 @@ export class TokenCache {
       skipped: [],
     };
     this.#pendingTo = this.#state.done;
+  }
+
+  /** Removes what a process that stopped has left behind. Call it holding the folder's lock. */
+  clean(): void {
     for (const name of readdirSync(this.folder))
       if (isLeftOver(name, this.#state.shards))
         rmSync(join(this.folder, name), { force: true });
@@ -213,11 +222,8 @@ export class TokenCache {
         tokens.set(values, at);
         at += values.length;
       });
-      small[`${name}.pooled`] = {
-        shape: [sequences.length, dim],
-        values: pooled,
-      };
-      large[`${name}.tokens`] = { shape: [total, dim], values: tokens };
+      small[`${name}.pooled`] = hostTensor(pooled, [sequences.length, dim]);
+      large[`${name}.tokens`] = hostTensor(tokens, [total, dim]);
     }
     // Wider types first, so that all are aligned.
     return { ...small, ...large };
@@ -248,10 +254,8 @@ function isLeftOver(name: string, shards: number): boolean {
   );
 }
 
-const vector = (values: readonly number[]): HostTensor => ({
-  shape: [values.length],
-  values: Int32Array.from(values),
-});
+const vector = (values: readonly number[]): HostTensor =>
+  hostTensor(Int32Array.from(values), [values.length]);
 
 function readState(folder: string): CacheState | undefined {
   const path = join(folder, "cache.json");

@@ -3,7 +3,8 @@
 import {
   AvjepaError,
   concat,
-  type HostTensor,
+  type HostArray,
+  hostArray,
   mapSafetensors,
   type Tensor,
   tensor,
@@ -67,9 +68,9 @@ export class TokenSet {
     const indices: number[] = [];
     for (const [s, path] of paths.entries()) {
       const { tensors } = await mapSafetensors(path);
-      const get = (name: string): HostTensor["values"] => {
+      const get = (name: string): HostArray => {
         const found = tensors[name];
-        if (found) return found.values;
+        if (found) return hostArray(found.dtype, found.bytes);
         throw new AvjepaError("AVJ_TOKENS", `${path} has no ${name}`, {
           hint: "remove its folder: the tokens are made again",
         });

@@ -23,7 +23,13 @@ const parts = {
 } as const;
 
 /** What is asked for when no key is given, in this order. */
-const preferred = ["target_encoder", "ema_encoder", "encoder", "classifier"];
+const preferred = [
+  "target_encoder",
+  "ema_encoder",
+  "encoder",
+  "classifier",
+  "classifiers.0",
+];
 
 /**
  * Whether a path is a checkpoint of another program, by its name: `.pth.tar`,
@@ -76,7 +82,9 @@ export async function readForeignCheckpoint(
       return values === undefined ? [] : [[part, values]];
     }),
   );
-  return { path, layout: layoutOf(byKey), ...found, weights, meta };
+  // One of several probes is the probe when it is asked for.
+  const probe = weights.has("pooler.query_tokens") ? { probe: weights } : {};
+  return { path, layout: layoutOf(byKey), ...found, ...probe, weights, meta };
 }
 
 /** The parts that are weights, under our names, and the rest. */
@@ -94,8 +102,15 @@ function split(
     return { weights, meta };
   }
   for (const [name, value] of root) {
-    if (value instanceof Map && isStateDict(value as never))
-      weights.set(name, unwrapped(path, value as Map<string, ForeignValue>));
+    if (isStateDict(value)) weights.set(name, unwrapped(path, value));
+    // V-JEPA 2 trains several probes at once, and keeps them in a list.
+    else if (
+      Array.isArray(value) &&
+      value.length > 0 &&
+      value.every(isStateDict)
+    )
+      for (const [i, one] of value.entries())
+        weights.set(`${name}.${i}`, unwrapped(path, one));
     else meta.set(name, value);
   }
   const rotary = isRotary(weights);
@@ -105,8 +120,11 @@ function split(
   return { weights, meta };
 }
 
-function isStateDict(value: ReadonlyMap<unknown, ForeignValue>): boolean {
+function isStateDict(
+  value: ForeignValue | ReadonlyMap<string, ForeignValue>,
+): value is Map<string, ForeignValue> {
   return (
+    value instanceof Map &&
     value.size > 0 &&
     value
       .entries()

@@ -64,7 +64,11 @@ export const evalDataSchema = section({
     "folds of each class alike, drawn by meta.seed",
   ),
   frames_per_clip: optional(int({ min: 1 }), 16, "Frames of a clip."),
-  num_segments: optional(int({ min: 1 }), 1, "Clips cut from a video or sound."),
+  num_segments: optional(
+    int({ min: 1 }),
+    1,
+    "Clips cut from a video or sound.",
+  ),
   num_views_per_segment: optional(
     int({ min: 1 }),
     1,

@@ -94,10 +94,16 @@ const pretrain = section({
     "Named size of the encoder.",
     "the checkpoint's",
   ),
+  num_heads: optional(
+    orNull(int({ min: 1 })),
+    null,
+    "Attention heads of a published encoder that has no named size.",
+    "the checkpoint's, or the named size's",
+  ),
   frames_per_clip: optional(
     int({ min: 1 }),
     1,
-    "Frames that a picture is held for (images); 1: an image model.",
+    "Frames that a published encoder was trained on, and that a picture is held for; 1: an image model.",
   ),
   tubelet_size: optional(
     orNull(int({ min: 1 })),
@@ -226,11 +232,7 @@ const logging = section({
 
 export const evalSchema = z.strictObject({
   eval_name: required(choice(evalNames), "What is evaluated."),
-  tag: optional(
-    orNull(text()),
-    null,
-    "Sub-folder of the result.",
-  ),
+  tag: optional(orNull(text()), null, "Sub-folder of the result."),
   nodes: optional(
     orNull(int({ min: 1 })),
     null,
