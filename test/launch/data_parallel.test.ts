@@ -78,7 +78,7 @@ describe.skipIf(withoutMpi !== null)("one, two and four processes", () => {
       const one = linesOf(1, step)[0]?.loss as number;
       for (const ranks of [2, 4])
         for (const { loss } of linesOf(ranks, step))
-          expect(Math.abs(loss / one - 1)).toBeLessThan(1e-4);
+          expect(Math.abs(loss / one - 1)).toBeLessThan(1e-5);
     }
   });
 
@@ -89,7 +89,7 @@ describe.skipIf(withoutMpi !== null)("one, two and four processes", () => {
     for (const ranks of [2, 4]) {
       expect(heldOut(ranks)).toHaveLength(ranks);
       for (const loss of heldOut(ranks))
-        expect(Math.abs(loss / one - 1)).toBeLessThan(1e-3);
+        expect(Math.abs(loss / one - 1)).toBeLessThan(1e-5);
     }
   });
 });

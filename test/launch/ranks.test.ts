@@ -131,7 +131,7 @@ describe.skipIf(withoutMpi !== null)("--ranks 2", () => {
       readFileSync(join(clips.path("two"), "run.json"), "utf8"),
     ) as { world: number };
     expect(world).toBe(2);
-  }, 120_000);
+  }, 240_000);
 
   test("stops after saving and goes on to the bit; one process goes on with it too", async () => {
     const stopped = start([...args("stopped", length), "--ranks", "2"]);
@@ -156,7 +156,7 @@ describe.skipIf(withoutMpi !== null)("--ranks 2", () => {
       metricsOf(clips.path(name)),
     );
     expect(a?.at(-1)?.loss).toBeCloseTo(b?.at(-1)?.loss as number, 3);
-  }, 180_000);
+  }, 240_000);
 
   test("a rank that is killed ends all, and is named", async () => {
     const { done } = start([...args("killed", 4000), "--ranks", "2"]);
@@ -206,7 +206,7 @@ test("without MPI there is one line that installs it", async () => {
   expect(err).toContain("no mpirun on the PATH");
   expect(err).toContain("apt-get install");
   expect(existsSync(clips.path("none"))).toBe(false);
-}, 60_000);
+}, 120_000);
 
 test("processes that are not there are refused before anything starts", async () => {
   const cuda = await run([...args("cuda", 4), "--devices", "cuda:0,cuda:1"]);
@@ -215,6 +215,6 @@ test("processes that are not there are refused before anything starts", async ()
   const usage = await run(args("usage", 4).concat("--ranks", "3"));
   expect(usage.exitCode).toBe(1);
   expect(usage.err).toContain("not divisible by 3 processes");
-}, 60_000);
+}, 120_000);
 
 if (withoutMpi) test.todo(`several processes: ${withoutMpi}`);
