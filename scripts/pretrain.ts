@@ -56,6 +56,7 @@ import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
 import { freeBytes } from "./lib/doctor/machine.ts";
+import { makeOnlineProbe } from "./lib/online_probe.ts";
 
 /** Steps of this process that `--profile` records: those before warm caches and threads up. */
 const profiled = { from: 3, to: 6 };
@@ -125,6 +126,7 @@ await runCommand(command, async (options) => {
   if (isFirst) warnOfMemory(planned.memory.total);
   const [headline = ""] = formatPlan(planned);
   const plan = planSteps(config, samples, options.steps);
+  const probe = makeOnlineProbe(config, device);
 
   // --- The processes of the run ------------------------------------------------------------------------------------
   // From here on a signal is heard; until the logs are there its note goes to the terminal.
@@ -160,9 +162,8 @@ await runCommand(command, async (options) => {
     notes.push(...restored.notes);
   } else {
     if (start.initFrom) {
-      // The others get them below; the run they come from may be set aside by then.
-      if (isFirst) await initialiseFrom(trainer, start.initFrom);
-      notes.push(`weights of ${start.initFrom.path}`);
+      const told = await initialiseFrom(trainer, start.initFrom);
+      notes.push(`weights of ${start.initFrom.path}`, ...told);
     }
     // A run without a checkpoint begins again, its logs cut back to nothing.
     const aside =
@@ -227,12 +228,15 @@ await runCommand(command, async (options) => {
       const { features, ...result } = await traced("step", () =>
         trainStep(trainer, clips.map(toTrainBatch), settings),
       );
-      requireFinite(result, step, writer.saved?.path);
+      await requireFinite(result, step, store, () => writer.finish());
       writer.check();
       const health = await traced("health", () => measureHealth(features));
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
         : undefined;
+      const probed = probe?.due(step)
+        ? await traced("probe", () => probe.measure(trainer.models.target))
+        : {};
 
       const stepMs = performance.now() - begun;
       const own = {
@@ -270,6 +274,7 @@ await runCommand(command, async (options) => {
         tokens_target: all.tokensTarget,
         ...health,
         ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
+        ...probed,
       });
       const rank = health.effective_rank;
       const alarm = rank === undefined ? undefined : collapse.look(rank);

@@ -41,6 +41,8 @@ interface CaseJson {
   tensors: Record<string, Descriptor>;
   file: string | null;
   loss?: { value: number; tol: Tolerance };
+  /** Plain values that a checkpoint holds. */
+  expected_meta?: Record<string, unknown>;
 }
 
 /** One case, and what of it has been compared. */
@@ -212,6 +214,11 @@ export class ParityCase {
     const { value, tol } = this.#json.loss;
     const found = difference([got], [value], tol);
     if (found !== null) this.#failures.push(`loss: ${found}`);
+  }
+
+  /** Plain values that a checkpoint must hold. */
+  get meta(): Record<string, unknown> {
+    return this.#json.expected_meta ?? {};
   }
 
   get hasLoss(): boolean {

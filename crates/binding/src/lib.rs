@@ -10,4 +10,5 @@ mod handles;
 mod media;
 mod table;
 mod tensors;
+mod torch_file;
 mod wire;

@@ -54,7 +54,7 @@ fn call<T>(work: impl FnOnce() -> Result<T, MediaError>) -> napi::Result<T, Stri
 }
 
 /// Runs `work` on a thread; the promise is of its result.
-fn promise<'e, T: ToNapiValue + Send + 'static>(
+pub(crate) fn promise<'e, T: ToNapiValue + Send + 'static>(
     env: &'e Env,
     work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
 ) -> napi::Result<Object<'e>, String> {

@@ -3,7 +3,8 @@
 //! An index is a text file ending in `.csv` (or `.tsv`, `.txt`) without a header: one `path label` a line, the label an
 //! integer. Between the two stands a space (or several), a tab or a comma. A path with spaces is quoted, `"my clip.mp4" 3`
 //! (a quote inside is doubled), or set apart by a tab or a comma. Relative paths are relative to the index's folder. Blank
-//! lines, a byte order mark and CRLF line ends are accepted; comments are not.
+//! lines, a byte order mark and CRLF line ends are accepted; comments are not. A `.npy` file of path strings is an index
+//! too, all of class 0.
 
 use std::borrow::Cow;
 use std::fs;
@@ -39,8 +40,12 @@ impl Index {
         let mut index = Self { fingerprint: FNV_START, ..Self::default() };
         for file in files {
             let file = file.as_ref();
-            let text = read_text(file)?;
-            index.append(file, &text)?;
+            if is_numpy(file) {
+                index.append_paths(file, &read_numpy(file)?)?;
+            } else {
+                let text = read_text(file)?;
+                index.append(file, &text)?;
+            }
         }
         Ok(index)
     }
@@ -88,6 +93,24 @@ impl Index {
         Ok(())
     }
 
+    /// Appends paths, all of class 0.
+    fn append_paths(&mut self, file: &Path, paths: &[String]) -> Result<()> {
+        let name = file.display();
+        if paths.is_empty() {
+            return Err(MediaError::new(CODE, format!("{name}: the index is empty")));
+        }
+        if let Some(i) = paths.iter().position(|path| path.is_empty() || path.contains('\0')) {
+            return Err(MediaError::new(CODE, format!("{name}: path {i} is no path")));
+        }
+        let folder = file.parent().unwrap_or(Path::new(""));
+        for path in paths {
+            self.fingerprint = fnv(fnv(self.fingerprint, path.as_bytes()), &0_i32.to_le_bytes());
+            self.samples.push(Sample { path: folder.join(path), label: 0 });
+        }
+        self.ends.push(self.samples.len());
+        Ok(())
+    }
+
     /// An index of samples that are at hand, as one file.
     pub fn from_samples(samples: Vec<Sample>) -> Self {
         let ends = vec![samples.len()];
@@ -127,6 +150,29 @@ impl Index {
     }
 }
 
+fn unreadable(file: &Path, error: &std::io::Error) -> MediaError {
+    let name = file.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => MediaError::new(CODE, format!("there is no index {name}"))
+            .with_hint("check data.datasets; `bun run index DIR -o clips.csv` makes an index of a folder"),
+        _ => MediaError::new(CODE, format!("cannot read the index {name}: {error}")).with_hint("check its permissions"),
+    }
+}
+
+/// Whether a file is an array of NumPy's by its name.
+fn is_numpy(file: &Path) -> bool {
+    file.is_file() && file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy"))
+}
+
+/// The paths that `numpy.save(file, paths)` wrote. (Arrays of objects are pickles: nothing in them is run.)
+fn read_numpy(file: &Path) -> Result<Vec<String>> {
+    fs::File::open(file).map_err(|error| unreadable(file, &error))?;
+    avjepa_pickle::read_strings(file).map_err(|error| {
+        MediaError::new(CODE, format!("{} is no index: {}", file.display(), error.message))
+            .with_hint(error.hint.unwrap_or_else(|| "an index of NumPy's is an array of path strings".to_owned()))
+    })
+}
+
 fn read_text(file: &Path) -> Result<String> {
     let name = file.display();
     let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -136,23 +182,12 @@ fn read_text(file: &Path) -> Result<String> {
     }
     match extension.as_str() {
         "csv" | "tsv" | "txt" => {}
-        "npy" => {
-            return Err(MediaError::new(
-                CODE,
-                format!("{name} is a NumPy file of pickled paths, which is not read directly"),
-            )
-            .with_hint("write it as a .csv, one `path label` a line (the reference gives all of them label 0)"));
-        }
         _ => {
             return Err(MediaError::new(CODE, format!("{name} is not an index: its name does not end in .csv"))
                 .with_hint("an index is a text file, one `path label` a line; .tsv and .txt are read too"));
         }
     }
-    let bytes = fs::read(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => MediaError::new(CODE, format!("there is no index {name}"))
-            .with_hint("check data.datasets; `bun run index DIR -o clips.csv` makes an index of a folder"),
-        _ => MediaError::new(CODE, format!("cannot read the index {name}: {error}")).with_hint("check its permissions"),
-    })?;
+    let bytes = fs::read(file).map_err(|error| unreadable(file, &error))?;
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|&&b| b == b'\n').count() + 1;
         MediaError::new(CODE, format!("{name}:{line}: not UTF-8 text")).with_hint("save the index as UTF-8")
@@ -350,6 +385,9 @@ mod tests {
         assert!(message(folder.join("absent.csv")).contains("there is no index"));
         assert!(message(folder.clone()).contains("is a folder"));
         assert!(message(write("a.npy", b"\x93NUMPY")).contains("NumPy"));
+        let array = b"\x93NUMPY\x01\0\x36\0{'descr': '<U3', 'fortran_order': False, 'shape': (2,), }\na\0\0\0b\0\0\0\0\0\0\0c\0\0\0d\0\0\0e\0\0\0";
+        let numpy = Index::read(&[write("b.npy", array)]).unwrap();
+        assert_eq!((numpy.get(0).path.clone(), numpy.get(1).label), (folder.join("ab"), 0));
         assert!(message(write("a.parquet", b"x")).contains("does not end in .csv"));
         assert!(message(write("latin.csv", b"a.mp4 0\n\xe9.mp4 1\n")).contains("latin.csv:2: not UTF-8"));
         assert!(Index::read::<PathBuf>(&[]).unwrap_err().message.contains("no index file"));

@@ -3,6 +3,9 @@
 pub mod audio;
 pub mod clip_sampling;
 pub mod error;
+pub mod image_file;
+pub mod image_folder;
+pub mod image_loader;
 pub mod index;
 pub mod library;
 pub mod loader;

@@ -18,7 +18,7 @@ export {
   takeTrace,
   type TraceSpan,
 } from "./device.ts";
-export { type DType, dtypeBytes, type HostArray } from "./dtype.ts";
+export { type DType, dtypeBytes, type HostArray, hostArray } from "./dtype.ts";
 export { AvjepaError, type AvjepaErrorOptions, formatError } from "./error.ts";
 export * from "./functional.ts";
 export { autocast, autocastType, checkpoint, noGrad } from "./grad.ts";
@@ -27,9 +27,14 @@ export * as optim from "./optim/index.ts";
 export { Generator } from "./random.ts";
 export {
   type HostTensor,
+  hostTensor,
   loadSafetensors,
+  type MappedSafetensors,
+  mapSafetensors,
+  openSafetensors,
   readTensors,
   saveSafetensors,
+  type StoredTensor,
 } from "./safetensors.ts";
 export { keep, scope, type Synchronous } from "./scope.ts";
 export {

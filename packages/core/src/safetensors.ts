@@ -8,7 +8,13 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { awaitNative, native } from "./addon.ts";
-import { type DType, dtypeBytes, hostArray } from "./dtype.ts";
+import {
+  type DType,
+  dtypeBytes,
+  dtypeOf,
+  type HostArray,
+  hostArray,
+} from "./dtype.ts";
 import { AvjepaError } from "./error.ts";
 import { type Tensor, tensor } from "./tensor.ts";
 
@@ -40,6 +46,16 @@ export interface HostTensor {
   shape: readonly number[];
   /** Little endian, row-major. */
   bytes: Uint8Array;
+}
+
+/** A host array as a tensor on the host: a view, no copy. */
+export function hostTensor(
+  values: HostArray,
+  shape: readonly number[],
+): HostTensor {
+  const { buffer, byteOffset, byteLength } = values;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  return { dtype: dtypeOf(values), shape, bytes };
 }
 
 /**
@@ -141,6 +157,77 @@ export async function loadSafetensors(
     }
     // Not by assignment: a tensor may be called "__proto__".
     return { tensors: Object.fromEntries(loaded), metadata };
+  } finally {
+    await file.close();
+  }
+}
+
+/** What {@link mapSafetensors} returns. */
+export interface MappedSafetensors {
+  /** Views of the file: read when first touched, and not to be written. */
+  tensors: Record<string, HostTensor>;
+  metadata: Record<string, string>;
+}
+
+/**
+ * Maps a file's tensors into memory without reading them.
+ *
+ * @throws AvjepaError AVJ_SAFETENSORS, as {@link loadSafetensors}; also for
+ *   tensors that are not aligned to their type.
+ */
+export async function mapSafetensors(path: string): Promise<MappedSafetensors> {
+  const file = await openFile(path);
+  try {
+    const { entries, metadata, start } = await readHeader(path, file);
+    const bytes = Bun.mmap(path);
+    const views = entries.map(
+      ([name, { dtype, shape, begin, end }]): [string, HostTensor] => {
+        if ((start + begin) % dtypeBytes(dtype) !== 0)
+          throw damaged(path, `${name} is not aligned to its type`);
+        const part = bytes.subarray(start + begin, start + end);
+        return [name, { dtype, shape, bytes: part }];
+      },
+    );
+    return { tensors: Object.fromEntries(views), metadata };
+  } finally {
+    await file.close();
+  }
+}
+
+/** A tensor in a file, read when asked for. */
+export interface StoredTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** @throws AvjepaError AVJ_SAFETENSORS when the file has changed or cannot be read. */
+  read(): Promise<HostArray>;
+}
+
+/**
+ * Checks a file and lists its tensors, without reading them.
+ *
+ * @throws AvjepaError AVJ_SAFETENSORS naming the file and what is wrong with it.
+ */
+export async function openSafetensors(
+  path: string,
+): Promise<Map<string, StoredTensor>> {
+  const file = await openFile(path);
+  try {
+    const { entries, start } = await readHeader(path, file);
+    return new Map(
+      entries.map(([name, { dtype, shape, begin, end }]) => {
+        const read = async () => {
+          const again = await openFile(path);
+          try {
+            const bytes = new Uint8Array(end - begin);
+            await readExactly(path, again, bytes, start + begin);
+            return hostArray(dtype, bytes);
+          } finally {
+            await again.close();
+          }
+        };
+        return [name, { dtype, shape, read }];
+      }),
+    );
   } finally {
     await file.close();
   }

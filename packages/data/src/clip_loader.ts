@@ -33,6 +33,13 @@ export interface ClipLoaderOptions {
   audioSeconds?: number;
   /** Clips of a file; default 1. */
   clips?: number;
+  /**
+   * Clips as evaluations take them: they may overlap, and with `views` above 0
+   * they and as many crops of each are fixed. Rows then lie clip by clip and,
+   * within a clip, view by view; a batch's `clips` counts both. `views: 0` is
+   * one crop by the training transform.
+   */
+  evaluation?: { views: number };
   /** Threads; more than there are cores are not used. Default 1. */
   workers?: number;
   /** Place among the processes that share the data; default 0 of 1. */
@@ -222,6 +229,7 @@ function loaderConfig(
   return defined({
     data,
     data_aug: options.dataAug ?? {},
+    evaluation: options.evaluation,
     mask: options.mask ?? [],
     compat: options.compat,
     seed: options.seed,

@@ -12,7 +12,15 @@ export {
   type LoaderInfo,
 } from "./clip_loader.ts";
 export { type Film, writeFilm } from "./film.ts";
+export { ImageBatch } from "./image_batch.ts";
 export {
+  ImageLoader,
+  type ImageLoaderInfo,
+  type ImageLoaderOptions,
+  imageSplit,
+} from "./image_loader.ts";
+export {
+  imageExtensions,
   type IndexLines,
   type MadeIndex,
   makeIndex,

@@ -21,7 +21,8 @@ export interface IndexLines {
  * Reads index files.
  *
  * One `path label` a line, no header; the path in quotes if it has spaces, or
- * set apart by a tab or a comma; relative to the index's folder.
+ * set apart by a tab or a comma; relative to the index's folder. A .npy file of
+ * path strings is read too (its pickle can do nothing but that), all of label 0.
  *
  * @throws AvjepaError AVJ_INDEX naming file and line.
  */
@@ -35,6 +36,11 @@ export const mediaExtensions: ReadonlySet<string> = new Set(
     "mp4 m4v mov mkv webm avi ts mts m2ts mpg mpeg mpe m2v ogv wmv asf flv 3gp 3g2 " +
     "wav flac aif aiff aifc caf mp3 m4a aac ogg oga opus wma"
   ).split(" "),
+);
+
+/** Endings of names that are taken for pictures. */
+export const imageExtensions: ReadonlySet<string> = new Set(
+  "jpg jpeg jpe png webp bmp gif".split(" "),
 );
 
 /** What {@link makeIndex} wrote. */
@@ -52,13 +58,18 @@ export interface MadeIndex {
  * its place in alphabetical order; media files are looked for at any depth.
  * Files without sub-folders are all of class 0. Hidden files are left out.
  *
+ * @param extensions of the files that are looked for, in small letters.
+ *
  * @throws AvjepaError AVJ_INDEX when there are no media files, some lie beside
  *   the classes, or a folder may not be read; AVJ_WRITE.
  */
 export async function makeIndex(
   folder: string,
   output: string,
+  extensions: ReadonlySet<string> = mediaExtensions,
 ): Promise<MadeIndex> {
+  const isMedia = (name: string): boolean =>
+    extensions.has(extname(name).slice(1).toLowerCase());
   if (extname(output).toLowerCase() !== ".csv")
     throw new AvjepaError("AVJ_USAGE", `${output}: an index ends in .csv`);
   const info = await stat(folder).catch(() => null);
@@ -72,7 +83,7 @@ export async function makeIndex(
   const loose = entries.files.filter(isMedia);
   const found = entries.folders.map((name) => ({
     name,
-    paths: walk(join(root, name), [root]),
+    paths: walk(join(root, name), [root], isMedia),
   }));
   const classes = found.filter(({ paths }) => paths.length > 0);
   if (classes.length > 0 && loose.length > 0)
@@ -91,7 +102,7 @@ export async function makeIndex(
       "AVJ_INDEX",
       `there are no media files in ${folder}`,
       {
-        hint: `looked for ${[...mediaExtensions].slice(0, 6).join(", ")}, … in it and its sub-folders`,
+        hint: `looked for ${[...extensions].slice(0, 6).join(", ")}, … in it and its sub-folders`,
       },
     );
   const notices = found
@@ -113,10 +124,6 @@ export async function makeIndex(
     })),
     notices,
   };
-}
-
-function isMedia(name: string): boolean {
-  return mediaExtensions.has(extname(name).slice(1).toLowerCase());
 }
 
 /** Names in a folder in the order of their code units; links count as what they lead to. */
@@ -145,13 +152,19 @@ function namesIn(folder: string): string[] {
 }
 
 /** Media files below a folder; a link to a folder above is not followed. */
-function walk(folder: string, above: readonly string[]): string[] {
+function walk(
+  folder: string,
+  above: readonly string[],
+  isMedia: (name: string) => boolean,
+): string[] {
   const real = realpathSync(folder);
   if (above.includes(real)) return [];
   const { files, folders } = list(folder);
   return [
     ...files.filter(isMedia).map((name) => join(folder, name)),
-    ...folders.flatMap((name) => walk(join(folder, name), [...above, real])),
+    ...folders.flatMap((name) =>
+      walk(join(folder, name), [...above, real], isMedia),
+    ),
   ];
 }
 

@@ -2,12 +2,9 @@
 
 import { AvjepaError, noGrad, scope, type Tensor, tensor } from "@avjepa/core";
 import type { ClipBatch, ClipLoader } from "@avjepa/data";
-import type { EncoderInput, Modality, Tokens } from "@avjepa/models";
+import type { Modality, Tokens } from "@avjepa/models";
 
-/** What can be asked for features. */
-export interface FrozenEncoder {
-  forward(input: EncoderInput): Tokens;
-}
+import type { FrozenEncoder } from "./tokens/encode_clips.ts";
 
 /** All tokens' features of a set of clips, which have equally many each. */
 export interface Features {

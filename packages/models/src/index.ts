@@ -13,6 +13,7 @@ export {
 } from "./audio-video-encoder.ts";
 export { AudioVideoPredictor } from "./audio-video-predictor.ts";
 export { freeze } from "./clone.ts";
+export * from "./foreign/index.ts";
 export { Blank } from "./init.ts";
 export { type EncoderInput, imagenetMean, imagenetStd } from "./input.ts";
 export {

@@ -25,6 +25,22 @@ export { RunFolder } from "./run_folder.ts";
 export type { LockHolder } from "./run_folder.ts";
 export { exitStopped, StopFlag } from "./signals.ts";
 export type { StopSignal } from "./signals.ts";
+export {
+  blankEncoder,
+  checkpointPath,
+  encoderFacts,
+  fitPositions,
+  loadFrozenModel,
+  loadFrozenModels,
+  requireModel,
+} from "./frozen_model.ts";
+export type {
+  AudioConvention,
+  EncoderFacts,
+  FrozenModel,
+  FrozenModelOptions,
+  FrozenModels,
+} from "./frozen_model.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
 export * from "./launch/index.ts";

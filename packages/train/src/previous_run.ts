@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 
 import { AvjepaError } from "@avjepa/core";
+import { isForeignCheckpoint } from "@avjepa/models";
 
 import {
   type Checkpoint,
@@ -17,7 +18,13 @@ export interface Start {
   /** The checkpoint to continue from; without it the run is new. */
   resume?: Checkpoint;
   /** The checkpoint whose weights a new run takes over. */
-  initFrom?: Checkpoint;
+  initFrom?: Checkpoint | ForeignStart;
+}
+
+/** A file of another program; see initialiseFrom. */
+export interface ForeignStart {
+  path: string;
+  foreign: true;
 }
 
 /**
@@ -50,9 +57,10 @@ export async function whereToStart(
         },
       );
   }
-  return meta.init_from === null
-    ? {}
-    : { initFrom: await openCheckpoint(meta.init_from) };
+  if (meta.init_from === null) return {};
+  if (isForeignCheckpoint(meta.init_from))
+    return { initFrom: { path: meta.init_from, foreign: true } };
+  return { initFrom: await openCheckpoint(meta.init_from) };
 }
 
 /** A folder holds one run: its logs would be mixed with those of another tag's. */

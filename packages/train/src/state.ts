@@ -21,7 +21,9 @@ import {
   portableConfig,
 } from "./config/index.ts";
 import type { PortableConfig, ResolvedPretrainConfig } from "./config/index.ts";
+import { initialiseFromForeign } from "./init_foreign.ts";
 import { loadWeights, weightsOf } from "./models.ts";
+import type { ForeignStart } from "./previous_run.ts";
 import type { Trainer } from "./train_step.ts";
 
 /** The optimizer's models, by their place in it. */
@@ -139,14 +141,21 @@ export async function restoreRun(
   return { step, cursor, notes };
 }
 
-/** Copies only the weights of another run's checkpoint. */
+/**
+ * Copies only the weights of another run's checkpoint, or of another program's.
+ *
+ * @returns what the user should know, a line each.
+ */
 export async function initialiseFrom(
   trainer: Trainer,
-  checkpoint: Checkpoint,
-): Promise<void> {
+  checkpoint: Checkpoint | ForeignStart,
+): Promise<string[]> {
+  if ("foreign" in checkpoint)
+    return initialiseFromForeign(trainer, checkpoint.path);
   await loadFile(checkpoint, "weights.safetensors", trainer.device, (weights) =>
     loadWeights(trainer.models, weights),
   );
+  return [];
 }
 
 async function loadFile(

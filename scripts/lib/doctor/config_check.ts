@@ -109,10 +109,6 @@ async function checkPretraining(
     warnings,
     problems: [],
   };
-  if (config.app === "avprediction")
-    report.problems.push(
-      "app: avprediction cannot be trained by this version yet",
-    );
   for (const index of [...config.data.datasets, ...config.data.held_out])
     addIndex(report, index);
   const training = report.indexes.slice(0, config.data.datasets.length);

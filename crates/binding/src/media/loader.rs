@@ -2,6 +2,7 @@
 
 use super::{argument, call, guard, js, reject, status};
 use avjepa_media::error::MediaError;
+use avjepa_media::image_loader::{ImageLoaderConfig, open_images};
 use avjepa_media::loader::{
     Batch, Counts, Event, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper,
     open,
@@ -9,7 +10,7 @@ use avjepa_media::loader::{
 use napi::bindgen_prelude::{Float32Array, Float64Array, Int32Array, Object, Uint8Array};
 use napi::{Env, JsDeferred};
 use napi_derive::napi;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -153,13 +154,28 @@ pub struct MediaLoader {
 pub fn media_open_loader(config: String) -> napi::Result<MediaLoader, String> {
     call(|| {
         let (loader, info) = open(LoaderConfig::from_json(&config)?)?;
-        let (stopper, (requests, received)) = (loader.stopper(), channel());
-        thread::Builder::new()
-            .name("loader-delivery".to_owned())
-            .spawn(move || deliver(loader, received))
-            .map_err(|error| MediaError::new("AVJ_THREAD", format!("cannot start a thread: {error}")))?;
-        Ok(MediaLoader { requests: Some(requests), stopper, info: describe(&info) })
+        handle(loader, describe(&info))
     })
+}
+
+/// Starts a loader of pictures; `config` is its configuration as JSON.
+#[napi]
+pub fn media_open_images(config: String) -> napi::Result<MediaLoader, String> {
+    call(|| {
+        let (loader, info) = open_images(ImageLoaderConfig::from_json(&config)?)?;
+        let mut described = describe(&info.loader);
+        described["classes"] = json!(info.classes);
+        handle(loader, described)
+    })
+}
+
+fn handle(loader: Loader, info: Value) -> Result<MediaLoader, MediaError> {
+    let (stopper, (requests, received)) = (loader.stopper(), channel());
+    thread::Builder::new()
+        .name("loader-delivery".to_owned())
+        .spawn(move || deliver(loader, received))
+        .map_err(|error| MediaError::new("AVJ_THREAD", format!("cannot start a thread: {error}")))?;
+    Ok(MediaLoader { requests: Some(requests), stopper, info: info.to_string() })
 }
 
 /// Answers requests in order, always one batch ahead; after the end or an error, always with that. Ends with the handle.
@@ -210,7 +226,7 @@ impl Drop for MediaLoader {
     }
 }
 
-fn describe(info: &LoaderInfo) -> String {
+fn describe(info: &LoaderInfo) -> Value {
     let video =
         info.grids.video.map(|video| json!({ "frames": video.frames, "crop": video.crop, "grid": video.tokens }));
     let audio = info.grids.audio.map(|audio| {
@@ -224,7 +240,6 @@ fn describe(info: &LoaderInfo) -> String {
         "video": video,
         "audio": audio,
     })
-    .to_string()
 }
 
 /// Masks for rows that are at hand. `rows` has five numbers a row: pass, index, clip, whether it has video, and its valid

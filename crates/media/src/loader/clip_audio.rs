@@ -89,21 +89,31 @@ impl ClipAudio {
         Ok(best)
     }
 
-    /// Clips of a file's sound alone: each from a random place in its part of the track.
+    /// Clips of a file's sound alone: each from a random place in its part of the track, or, without `rng`, spread evenly
+    /// from the track's beginning to its end.
     ///
     /// # Errors
     /// `AVJ_MEDIA` for a file that is not media, or does not decode.
-    pub fn alone(&self, path: &Path, count: usize, rng: &mut SampleRng) -> Result<(Vec<Clip>, Heard)> {
+    pub fn alone(&self, path: &Path, count: usize, mut rng: Option<&mut SampleRng>) -> Result<(Vec<Clip>, Heard)> {
         let probe = probe(path)?;
         let silent = vec![Clip::default(); count];
         if !probe.has_audio {
             return Ok((silent, Heard::Nothing));
         }
-        let part = probe.duration_s / count as f64;
+        // A clock may start anywhere, in a transport stream with the broadcast; Matroska counts its length from 0 all the same.
+        let from = probe.sound_from_s.max(0.0);
+        let counted = if probe.format.contains("matroska") { from } else { 0.0 };
+        let length = (probe.duration_s - counted).max(0.0);
+        let part = length / count as f64;
         let spare = (part - self.grid.seconds).max(0.0);
+        let last_start = (length - self.grid.seconds).max(0.0);
         let (mut clips, mut best) = (silent, Heard::Nothing);
         for (i, clip) in clips.iter_mut().enumerate() {
-            clip.start = i as f64 * part + rng.uniform(0.0, spare);
+            let offset = match &mut rng {
+                Some(rng) => i as f64 * part + rng.uniform(0.0, spare),
+                None => i as f64 * last_start / (count.max(2) - 1) as f64,
+            };
+            clip.start = from + offset;
             let window = match &self.kind {
                 Kind::Standard(tokens, spectrogram) => self.standard(path, clip.start, tokens, spectrogram)?,
                 Kind::Reference => {

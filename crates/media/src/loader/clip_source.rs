@@ -15,7 +15,7 @@ use crate::error::{MediaError, Result};
 use crate::index::Index;
 use crate::order::Draw;
 use crate::random::{NumpyRng, Purpose, SampleRng};
-use crate::transform::{ClipTransform, Frames, ReferenceDraws};
+use crate::transform::{ClipTransform, Frames, ReferenceDraws, evaluation_views, normalise};
 use crate::video::{OpenOptions, VideoFile};
 
 /// The reference's limits on a file, in bytes.
@@ -42,8 +42,8 @@ impl ClipSource {
             frames_per_clip: data.num_frames,
             step: data.clip_duration.map_or(ClipStep::Frames(data.sampling_rate), ClipStep::Seconds),
             num_clips: data.num_clips,
-            allow_overlap: false,
-            random: true,
+            allow_overlap: config.evaluation.is_some(),
+            random: !config.is_fixed(),
         };
         let audio = grids.audio.map(|grid| ClipAudio::new(&config, grid)).transpose()?;
         let masks = MaskSampler::new(&config, &grids)?;
@@ -88,13 +88,17 @@ impl ClipSource {
         let decoded = video.decode(&indices)?;
         let clip_bytes = decoded.data.len() / frames.len();
         let mut clips = Vec::with_capacity(frames.len());
+        let mut views = Vec::with_capacity(frames.len());
         for (c, (bytes, clip)) in decoded.data.chunks_exact(clip_bytes).zip(frames).enumerate() {
             let source = Frames::new(bytes, grid.frames, decoded.height, decoded.width)?;
-            let pixels = self.augment(draw, c as u16, source, grid)?;
             let start = decoded.pts[c * grid.frames];
-            clips.push(Clip { pixels, frames: clip.indices, start, ..Clip::default() });
+            clips.push(Clip { frames: clip.indices, start, ..Clip::default() });
+            views.push(match self.config.is_fixed() {
+                true => self.fixed_views(source, grid)?,
+                false => vec![self.augment(draw, c as u16, source, grid)?],
+            });
         }
-        Ok(Some(Seen { clips, fps: video.info().avg_fps }))
+        Ok(Some(Seen { clips, views, fps: video.info().avg_fps }))
     }
 
     /// A file that could not be opened as a film: sound alone, or broken?
@@ -139,13 +143,27 @@ impl ClipSource {
             frame_step: data.sampling_rate,
             duration: data.clip_duration,
             num_clips: data.num_clips,
-            allow_overlap: false,
+            allow_overlap: self.config.evaluation.is_some(),
+            // The published evaluations draw their clips in testing as well.
             random: true,
         };
         let mut numpy = NumpyRng::new(rng.next_u32());
         let clips = reference_clip_indices(&sampling, video.pts().len(), video.info().avg_fps, &mut numpy)?;
         let unsigned = |clip: Vec<i64>| clip.into_iter().map(|i| i as usize).collect();
         Ok(clips.into_iter().map(|clip| ClipFrames { indices: unsigned(clip), repeated: 0 }).collect())
+    }
+
+    /// The crops that evaluations take of a clip.
+    fn fixed_views(&self, frames: Frames, grid: VideoGrid) -> Result<Vec<Pixels>> {
+        let views = evaluation_views(frames, grid.crop, self.config.views())?;
+        let pixels = |bytes: Vec<u8>| match grid.format {
+            PixelFormat::U8 => Ok(Pixels::Bytes(bytes)),
+            PixelFormat::F32 => {
+                let frames = Frames::new(&bytes, grid.frames, grid.crop, grid.crop)?;
+                Ok(Pixels::Floats(normalise(frames, &self.transform.normal)))
+            }
+        };
+        views.into_iter().map(pixels).collect()
     }
 
     fn augment(&self, draw: Draw, clip: u16, frames: Frames, grid: VideoGrid) -> Result<Pixels> {
@@ -186,11 +204,14 @@ impl ClipSource {
         let has_video = seen.is_some();
         let Some(audio) = &self.audio else { return Ok(seen.map_or_else(Vec::new, |seen| seen.clips)) };
         let (clips, heard) = match seen {
-            Some(Seen { mut clips, fps }) => {
+            Some(Seen { mut clips, fps, .. }) => {
                 let heard = audio.of_film(path, &mut clips, fps)?;
                 (clips, heard)
             }
-            None => audio.alone(path, self.config.data.num_clips, &mut self.rng(draw, Purpose::Clip))?,
+            None => {
+                let mut rng = self.rng(draw, Purpose::Clip);
+                audio.alone(path, self.config.data.num_clips, (!self.config.is_fixed()).then_some(&mut rng))?
+            }
         };
         let (kind, reason) = match heard {
             Heard::Sound => return Ok(clips),
@@ -235,8 +256,25 @@ impl ClipSource {
 
 /// What a film showed.
 struct Seen {
+    /// Without pixels yet.
     clips: Vec<Clip>,
+    /// The crops of each clip.
+    views: Vec<Vec<Pixels>>,
     fps: f64,
+}
+
+/// A row for each crop of each clip, clip by clip: with the crop's pixels and the clip's sound.
+fn spread_views(clips: Vec<Clip>, mut pixels: Vec<Vec<Pixels>>, views: usize) -> Vec<Clip> {
+    pixels.resize_with(clips.len(), || vec![Pixels::None; views]);
+    let rows = clips.into_iter().zip(pixels).flat_map(|(clip, views)| {
+        let last = views.len() - 1;
+        let mut whole = Some(clip);
+        views.into_iter().enumerate().filter_map(move |(v, pixels)| {
+            let clip = if v == last { whole.take() } else { whole.clone() };
+            clip.map(|clip| Clip { pixels, ..clip })
+        })
+    });
+    rows.collect()
 }
 
 impl Source for ClipSource {
@@ -256,8 +294,10 @@ impl Source for ClipSource {
         let path = self.path(draw.index);
         self.check_size(path)?;
         let mut notes = Vec::new();
-        let seen = self.video_clips(draw, path, &mut notes)?;
-        let mut clips = self.add_audio(draw, path, seen, &mut notes)?;
+        let mut seen = self.video_clips(draw, path, &mut notes)?;
+        let views = seen.as_mut().map_or_else(Vec::new, |seen| std::mem::take(&mut seen.views));
+        let clips = self.add_audio(draw, path, seen, &mut notes)?;
+        let mut clips = spread_views(clips, views, self.config.views());
         for (c, clip) in clips.iter_mut().enumerate() {
             clip.masks = self.masks.row(RowAddress {
                 pass: draw.pass,

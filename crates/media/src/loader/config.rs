@@ -214,6 +214,20 @@ impl Default for AugmentConfig {
     }
 }
 
+/// What evaluations ask for instead of random clips and crops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct EvaluationConfig {
+    /// Fixed crops of a clip, each a row of its own; 0: one crop by the training transform.
+    pub views: usize,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { views: 1 }
+    }
+}
+
 /// One entry of the `mask` section.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -234,6 +248,8 @@ pub struct MaskEntry {
 pub struct LoaderConfig {
     pub data: DataConfig,
     pub data_aug: AugmentConfig,
+    /// `None`: clips for pretraining.
+    pub evaluation: Option<EvaluationConfig>,
     /// Empty: no masks are made.
     pub mask: Vec<MaskEntry>,
     pub compat: Compat,
@@ -257,6 +273,7 @@ impl Default for LoaderConfig {
         Self {
             data: DataConfig::default(),
             data_aug: AugmentConfig::default(),
+            evaluation: None,
             mask: Vec::new(),
             compat: Compat::default(),
             seed: 0,
@@ -312,8 +329,9 @@ impl LoaderConfig {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return error(format!("{name} is 0"), "it must be at least 1");
         }
-        if data.num_clips > usize::from(u16::MAX) {
-            return error(format!("data.num_clips is {}", data.num_clips), "use at most 65535");
+        if self.rows_of_sample() > usize::from(u16::MAX) {
+            let message = format!("data.num_clips is {} and there are {} views", data.num_clips, self.views());
+            return error(message, "their product may be at most 65535");
         }
         if !data.crop_size.is_multiple_of(data.patch_size) {
             let message =
@@ -336,6 +354,21 @@ impl LoaderConfig {
 
     pub fn has(&self, modality: Modality) -> bool {
         self.data.modalities.contains(&modality)
+    }
+
+    /// Crops of a clip.
+    pub fn views(&self) -> usize {
+        self.evaluation.map_or(1, |evaluation| evaluation.views.max(1))
+    }
+
+    /// Whether clips and crops are fixed rather than drawn.
+    pub fn is_fixed(&self) -> bool {
+        self.evaluation.is_some_and(|evaluation| evaluation.views > 0)
+    }
+
+    /// Clips times views.
+    pub fn rows_of_sample(&self) -> usize {
+        self.data.num_clips.saturating_mul(self.views())
     }
 
     pub fn share(&self) -> Share {

@@ -48,7 +48,7 @@ pub fn open(config: LoaderConfig) -> Result<(Loader, LoaderInfo)> {
     )?;
     let cursor = config.position.into();
     let (passes, drop_last, max_bad_fraction) = (config.passes, config.drop_last, config.data.max_bad_fraction);
-    let (clips, frames) = (config.data.num_clips, config.data.num_frames);
+    let (clips, frames) = (config.rows_of_sample(), config.data.num_frames);
     let source = ClipSource::new(index, config)?;
     let (grids, masks) = (source.grids(), BatchMasks::of(source.masks()));
     let workers = wanted.min(cores);

@@ -109,7 +109,8 @@ function compareStateDicts(
   };
 }
 
-function describeDifference({
+/** {@link StateDictDifference} in words. */
+export function describeDifference({
   missing,
   unexpected,
   misshaped,

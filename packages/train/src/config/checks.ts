@@ -229,6 +229,11 @@ function metaProblems({ meta }: PretrainConfig): Problem[] {
 export function pretrainWarnings(config: PretrainConfig): string[] {
   const { epochs, ipe_scale, warmup } = config.optimization;
   const warnings: string[] = [];
+  const { online_probe_train, online_probe_val } = config.logging;
+  if ((online_probe_train === null) !== (online_probe_val === null))
+    warnings.push(
+      "only one of logging.online_probe_train and logging.online_probe_val is given: there is no online probe",
+    );
   if (warmup >= epochs * ipe_scale)
     warnings.push(
       `optimization.warmup is ${warmup} of ${epochs} epochs: the learning rate only rises`,

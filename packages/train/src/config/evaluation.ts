@@ -1,12 +1,13 @@
-/** The schema of `configs/evals/*.yaml`: a probe on frozen features. */
+/** The schema of `configs/evals/*.yaml`: what is asked of frozen features. */
 
 import { z } from "zod";
 
+import { evalDataSchema } from "./eval_data.ts";
 import {
   bool,
   choice,
   int,
-  maybe,
+  list,
   num,
   optional,
   orNull,
@@ -16,46 +17,14 @@ import {
 } from "./key.ts";
 import { modelNames } from "./model.ts";
 
-const video = "Required for video_classification_frozen.";
-const image = "Required for image_classification_frozen.";
-
-const data = section({
-  dataset_type: optional(
-    choice(["videodataset", "audiovideodataset"]),
-    "videodataset",
-    "Kind of the data, in any case of letters.",
-  ),
-  dataset_train: maybe(text(), `Index file to train the probe on. ${video}`),
-  dataset_val: maybe(text(), `Index file to test it on. ${video}`),
-  dataset_name: maybe(
-    choice(["ImageNet", "iNat21", "Places205"]),
-    `Name of the image set. ${image}`,
-  ),
-  root_path: maybe(text(), `Folder of the image sets. ${image}`),
-  image_folder: maybe(
-    text(),
-    `Folder of the set below it, with train/ and val/. ${image}`,
-  ),
-  num_classes: required(int({ min: 1 }), "Classes."),
-  frames_per_clip: optional(int({ min: 1 }), 16, "Frames of a clip."),
-  num_segments: optional(int({ min: 1 }), 1, "Clips cut from a video."),
-  num_views_per_segment: optional(
-    int({ min: 1 }),
-    1,
-    "Crops of a clip in testing.",
-  ),
-  frame_step: optional(
-    orNull(int({ min: 1 })),
-    null,
-    "Frames of the file from one frame of the clip to the next.",
-    "pretrain.frame_step, else 4",
-  ),
-  resolution: optional(
-    int({ min: 1 }),
-    224,
-    "Side of the picture, in pixels (images).",
-  ),
-});
+/** The evaluations there are. */
+export const evalNames = [
+  "video_classification_frozen",
+  "image_classification_frozen",
+  "audio_classification",
+  "audiovisual_classification",
+  "retrieval",
+] as const;
 
 const optimization = section({
   resolution: optional(
@@ -68,16 +37,26 @@ const optimization = section({
     false,
     "The probe attends to the tokens of all clips of a video at once.",
   ),
-  num_epochs: required(int({ min: 1 }), "Epochs of the probe."),
-  batch_size: required(int({ min: 1 }), "Videos or images a process takes."),
-  weight_decay: required(
+  num_epochs: optional(int({ min: 1 }), 20, "Epochs of the probe."),
+  batch_size: optional(
+    int({ min: 1 }),
+    16,
+    "Videos, images or sounds of an optimizer step.",
+  ),
+  weight_decay: optional(
     num({ min: 0 }),
+    0.01,
     "Weight decay at the start; it falls to 1e-6.",
   ),
-  lr: required(num({ min: 0 }), "Learning rate after the warm-up."),
-  start_lr: required(num({ min: 0 }), "Learning rate at the start."),
-  final_lr: required(num({ min: 0 }), "Learning rate at the end."),
-  warmup: required(num({ min: 0 }), "Epochs of linear warm-up."),
+  lr: optional(num({ min: 0 }), 1e-3, "Learning rate after the warm-up."),
+  start_lr: optional(num({ min: 0 }), 1e-3, "Learning rate at the start."),
+  final_lr: optional(num({ min: 0 }), 0, "Learning rate at the end."),
+  warmup: optional(num({ min: 0 }), 0, "Epochs of linear warm-up."),
+  clip_grad: optional(
+    orNull(num({ above: 0 })),
+    1,
+    "Largest L2 norm of a probe's gradient.",
+  ),
   use_bfloat16: optional(
     bool(),
     false,
@@ -86,26 +65,58 @@ const optimization = section({
 });
 
 const pretrain = section({
-  model_name: required(choice(modelNames), "Named size of the encoder."),
+  folder: required(text(), "Folder of the pretraining run."),
+  checkpoint: optional(
+    orNull(text()),
+    null,
+    "Checkpoint in it, or a path: of AV-JEPA, or a published `.pth.tar`.",
+    "the newest",
+  ),
   checkpoint_key: optional(
     choice(["target_encoder", "encoder"]),
     "target_encoder",
     "Which of the checkpoint's encoders.",
   ),
-  folder: required(text(), "Folder of the pretraining run."),
-  checkpoint: required(text(), "Checkpoint in it."),
+  allow_missing: optional(
+    list(text()),
+    [],
+    "Patterns (`*`: anything) of weights that a published checkpoint may lack.",
+  ),
   write_tag: optional(
     orNull(text()),
     null,
     "Prefix of what the evaluation writes.",
+    "probe",
+  ),
+  model_name: optional(
+    orNull(choice(modelNames)),
+    null,
+    "Named size of the encoder.",
+    "the checkpoint's",
+  ),
+  num_heads: optional(
+    orNull(int({ min: 1 })),
+    null,
+    "Attention heads of a published encoder that has no named size.",
+    "the checkpoint's, or the named size's",
   ),
   frames_per_clip: optional(
     int({ min: 1 }),
     1,
-    "Frames the encoder was trained on; 1: an image model.",
+    "Frames that a published encoder was trained on, and that a picture is held for; 1: an image model.",
   ),
-  tubelet_size: optional(int({ min: 1 }), 2, "Frames of a token."),
-  patch_size: optional(int({ min: 1 }), 16, "Side of a patch, in pixels."),
+  tubelet_size: optional(
+    orNull(int({ min: 1 })),
+    null,
+    "Frames of a token.",
+    "the checkpoint's, else 2",
+  ),
+  patch_size: optional(
+    orNull(int({ min: 1 })),
+    null,
+    "Side of a patch, in pixels.",
+    "the checkpoint's, else 16",
+  ),
   uniform_power: optional(
     bool(),
     false,
@@ -124,11 +135,103 @@ const pretrain = section({
   ),
 });
 
-export const evalSchema = z.strictObject({
-  eval_name: required(
-    choice(["video_classification_frozen", "image_classification_frozen"]),
-    "What is evaluated.",
+const probe = section({
+  lr: optional(
+    orNull(list(num({ above: 0 }))),
+    null,
+    "Learning rates of the grid.",
+    "0.3, 1 and 3 times optimization.lr; itself alone with meta.compat: reference",
   ),
+  weight_decay: optional(
+    orNull(list(num({ min: 0 }))),
+    null,
+    "Weight decays of the grid.",
+    "optimization.weight_decay",
+  ),
+  depth: optional(
+    orNull(list(int({ min: 1 }))),
+    null,
+    "Blocks of the grid's probes: one of cross-attention, the rest of self-attention.",
+    "1 and 4; 1 alone with meta.compat: reference",
+  ),
+  blocks: optional(
+    choice(["after", "before"]),
+    "after",
+    "Where the blocks of self-attention are: `after`, over the query, as in V-JEPA; `before`, over the tokens, as in V-JEPA 2, which costs more.",
+  ),
+  projection: optional(
+    choice(["applied", "unused", "absent"]),
+    "applied",
+    "The linear layer after cross-attention: `unused` is V-JEPA's, in the weights and without effect; `absent` V-JEPA 2's.",
+  ),
+  num_heads: optional(
+    orNull(int({ min: 1 })),
+    null,
+    "Attention heads of the probes.",
+    "the encoder's",
+  ),
+  held_out: optional(
+    num({ min: 0, max: 0.9 }),
+    0.1,
+    "Part of the training samples, of each class alike, that chooses among the grid's probes; none is held out where there is but one.",
+  ),
+  linear: optional(
+    bool(),
+    true,
+    "Also a linear probe on the mean of the tokens.",
+  ),
+  knn: optional(
+    int({ min: 0 }),
+    20,
+    "Neighbours that vote in a k-NN classification of the mean of the tokens; 0: none.",
+  ),
+});
+
+const cache = section({
+  folder: optional(
+    orNull(text()),
+    null,
+    "Where encoded tokens are kept. Equal weights, data and settings find them again.",
+    "$AVJEPA_CACHE/tokens, else tokens/ in the evaluation's folder",
+  ),
+  train_passes: optional(
+    int({ min: 1 }),
+    1,
+    "Times the training set is encoded: once as it is, or several times with random crops and RandAugment, one for each epoch in turn.",
+  ),
+  dtype: optional(
+    choice(["bfloat16", "float32"]),
+    "bfloat16",
+    "Number type of the tokens.",
+  ),
+  max_bytes: optional(
+    orNull(num({ above: 0 })),
+    null,
+    "The most the tokens may take on the disk; more is an error before anything is encoded.",
+    "what is free there",
+  ),
+});
+
+const meta = section({
+  seed: optional(int({ min: 0 }), 0, "Of probes, crops and the held-out part."),
+  compat: optional(
+    choice(["corrected", "reference"]),
+    "corrected",
+    "`reference`: the published evaluation's clips, one probe trained on all training samples, and the mean over batches of their accuracies (docs/evaluation.md).",
+  ),
+});
+
+const logging = section({
+  folder: optional(
+    orNull(text()),
+    null,
+    "Folder of the evaluation.",
+    "{pretrain.folder}/{eval_name}/{tag}",
+  ),
+});
+
+export const evalSchema = z.strictObject({
+  eval_name: required(choice(evalNames), "What is evaluated."),
   tag: optional(orNull(text()), null, "Sub-folder of the result."),
   nodes: optional(
     orNull(int({ min: 1 })),
@@ -143,19 +246,35 @@ export const evalSchema = z.strictObject({
   resume_checkpoint: optional(
     bool(),
     false,
-    "Continue the probe that the folder has.",
+    "Continue the probes that the folder has; `--resume auto` does so anyway.",
   ),
-  data,
+  data: evalDataSchema,
   optimization,
   pretrain,
+  probe,
+  cache,
+  meta,
+  logging,
 });
 
 /** An evaluation's configuration as the schema leaves it. */
 export type EvalConfig = z.output<typeof evalSchema>;
 
-/** An evaluation's configuration whose frame step is known. */
-export type ResolvedEvalConfig = Omit<EvalConfig, "data"> & {
-  data: Omit<EvalConfig["data"], "frame_step"> & { frame_step: number };
+/** An evaluation's configuration whose defaults are known. */
+export type ResolvedEvalConfig = Omit<
+  EvalConfig,
+  "data" | "probe" | "logging"
+> & {
+  data: Omit<EvalConfig["data"], "frame_step" | "modalities"> & {
+    frame_step: number;
+    modalities: ("video" | "audio")[];
+  };
+  probe: Omit<EvalConfig["probe"], "lr" | "weight_decay" | "depth"> & {
+    lr: number[];
+    weight_decay: number[];
+    depth: number[];
+  };
+  logging: { folder: string };
 };
 
 /** Keys the reference reads and never uses: accepted, with one warning. */

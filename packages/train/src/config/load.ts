@@ -9,7 +9,7 @@ import { pretrainProblems, pretrainWarnings } from "./checks.ts";
 import { fillDefaults } from "./compat.ts";
 import { expandEnv } from "./env.ts";
 import type { Expansion } from "./env.ts";
-import { evalProblems } from "./eval_checks.ts";
+import { evalProblems, resolveEval } from "./eval_checks.ts";
 import { evalIgnored, evalSchema } from "./evaluation.ts";
 import type { ResolvedEvalConfig } from "./evaluation.ts";
 import { getAt, parsePath, pathText, setAt, startsWith } from "./path.ts";
@@ -101,9 +101,12 @@ export function loadPretrainConfig(
  */
 export function loadEvalConfig(
   path: string,
-  options: Omit<LoadOptions, "seed" | "world"> = {},
+  options: Omit<LoadOptions, "world"> = {},
 ): Loaded<ResolvedEvalConfig> {
-  const source = open(path, options, { folder: "pretrain.folder" });
+  const source = open(path, options, {
+    folder: "logging.folder",
+    seed: "meta.seed",
+  });
   const { env, warnings } = prepare(source, options, evalIgnored);
   const kind = getAt(source.value, ["data", "dataset_type"]);
   if (typeof kind === "string")
@@ -111,14 +114,13 @@ export function loadEvalConfig(
   const config = parse(source, evalSchema, env, "eval");
   const problems = evalProblems(config);
   if (problems.length > 0) throw problemsError(source, problems);
-  if (env.unset.length > 0) throw unsetError(source, env, "eval");
-  const frame_step = config.data.frame_step ?? config.pretrain.frame_step ?? 4;
+  if (env.unset.length > 0) {
+    const error = unsetError(source, env, "eval");
+    if (!options.allowUnset) throw error;
+    warnings.push(error.message);
+  }
   return {
-    config: {
-      ...config,
-      data: { ...config.data, frame_step },
-      pretrain: { ...config.pretrain, frame_step },
-    },
+    config: resolveEval(config),
     warnings,
     where: (key) => source.where(parsePath(key) ?? []),
   };

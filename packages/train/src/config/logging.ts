@@ -26,5 +26,20 @@ export const loggingSchema = section({
     "Steps from one evaluation of the held-out loss to the next.",
     "once an epoch",
   ),
+  online_probe_train: optional(
+    orNull(text()),
+    null,
+    "Index of labelled files; with online_probe_val, a linear probe and k-NN on the target encoder's features are tried now and then.",
+  ),
+  online_probe_val: optional(
+    orNull(text()),
+    null,
+    "Index of labelled files that the online probe is tested with.",
+  ),
+  online_probe_every_steps: optional(
+    int({ min: 1 }),
+    1000,
+    "Steps from one online probe to the next.",
+  ),
   tensorboard: optional(bool(), true, "Write a TensorBoard event file."),
 });

@@ -40,7 +40,7 @@ export const metaSchema = section({
   init_from: optional(
     orNull(text()),
     null,
-    "Checkpoint whose weights a new run starts from; a run that exists in the folder is continued instead.",
+    "Checkpoint whose weights a new run starts from: ours, or a .pth.tar of V-JEPA, AVJEPA or V-JEPA 2; a run that exists in the folder is continued instead.",
   ),
   checkpoint_every_steps: optional(
     orNull(int({ min: 1 })),

@@ -20,6 +20,9 @@ export const harmlessKeys: readonly string[] = [
   "logging.every_steps",
   "logging.collapse_every_steps",
   "logging.held_out_every_steps",
+  "logging.online_probe_train",
+  "logging.online_probe_val",
+  "logging.online_probe_every_steps",
   "logging.tensorboard",
   "data.held_out",
   // How batch_size_total is shared out; another number of processes shares it out otherwise.

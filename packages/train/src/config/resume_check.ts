@@ -43,7 +43,7 @@ const show = (value: unknown): string =>
   value === undefined ? "absent" : JSON.stringify(value);
 
 /**
- * Refuse an application that cannot be trained yet.
+ * Refuse an application that is no pretraining.
  *
  * @throws AvjepaError `AVJ_APP` for `app: avprediction`.
  */
@@ -54,9 +54,7 @@ export function refuseUnbuilt(
   if (config.app !== "avprediction") return;
   throw new AvjepaError(
     "AVJ_APP",
-    `${path} is for the prediction task (app: avprediction), which is not there yet`,
-    {
-      hint: "it resolves with --dry-run; app: vjepa and app: avjepa train",
-    },
+    `${path} is for the prediction task (app: avprediction), which trains a decoder on a pretrained model`,
+    { hint: `run it: bun run eval ${path}` },
   );
 }

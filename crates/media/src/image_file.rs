@@ -1,0 +1,170 @@
+//! Pictures: JPEG, PNG, WebP, BMP, and the first frame of a GIF, as 8-bit RGB.
+//!
+//! What a file holds is told by its first bytes, not by its name. Grey, palettes, CMYK and 16 bits become 8-bit RGB, as
+//! Pillow's `convert("RGB")` makes them; transparency is left out, not blended. Pictures are turned as their EXIF says.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{MediaError, Result};
+
+/// Most bytes that decoding may take: a picture of 16,000 by 16,000 pixels. A small file can claim far more.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Endings of names that are taken for pictures.
+pub const IMAGE_EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif"];
+
+/// 8-bit RGB pixels `[height, width, 3]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub data: Vec<u8>,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Decodes a picture.
+///
+/// # Errors
+/// `AVJ_MEDIA` naming the file: missing, empty, of another kind, damaged, or cut off.
+pub fn read_picture(path: &Path) -> Result<Picture> {
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => MediaError::media(path, "there is no such file"),
+        _ => MediaError::media(path, error.to_string()),
+    })?;
+    decode_picture(&bytes).map_err(|message| MediaError::media(path, message))
+}
+
+/// Decodes a picture whose bytes are at hand. The error is what is wrong with it.
+pub fn decode_picture(bytes: &[u8]) -> std::result::Result<Picture, String> {
+    if bytes.is_empty() {
+        return Err("the file is empty".to_owned());
+    }
+    let format = image::guess_format(bytes)
+        .ok()
+        .filter(|format| {
+            use ImageFormat as F;
+            matches!(format, F::Jpeg | F::Png | F::WebP | F::Bmp | F::Gif)
+        })
+        .ok_or("it is no picture that can be read (JPEG, PNG, WebP, BMP or GIF)")?;
+    if format == ImageFormat::Jpeg && !ends(bytes) {
+        return Err("the JPEG is cut off".to_owned());
+    }
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_BYTES);
+    let damaged = |error: image::ImageError| format!("the picture cannot be decoded: {error}");
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(damaged)?;
+    let orientation = decoder.orientation().map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) * 4 > MAX_BYTES {
+        return Err(format!("the picture has {width} by {height} pixels, which is too many"));
+    }
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    picture.apply_orientation(orientation);
+    let rgb = picture.into_rgb8();
+    let (width, height) = rgb.dimensions();
+    Ok(Picture { data: rgb.into_raw(), height: height as usize, width: width as usize })
+}
+
+/// Whether a JPEG has its end mark after the beginning of its pixels: the decoder paints what is missing grey. (A thumbnail
+/// in the header has an end mark of its own.)
+fn ends(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    loop {
+        let Some(&[0xff, marker]) = bytes.get(at..at + 2) else { return false };
+        match marker {
+            0xff => at += 1,
+            // The pixels: in them 0xff is followed by 0 or a restart.
+            0xda => return bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]),
+            0x01 | 0xd0..=0xd7 => at += 2,
+            _ => {
+                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else { return false };
+                at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{GrayImage, ImageBuffer, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+
+    fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.into().write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    fn gradient() -> RgbImage {
+        RgbImage::from_fn(6, 4, |x, y| Rgb([(x * 40) as u8, (y * 60) as u8, 200]))
+    }
+
+    #[test]
+    fn formats_without_loss_give_their_pixels() {
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP] {
+            let picture = decode_picture(&encoded(gradient(), format)).unwrap();
+            assert_eq!((picture.height, picture.width), (4, 6));
+            assert_eq!(picture.data, gradient().into_raw(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn other_colours_become_rgb() {
+        let grey = decode_picture(&encoded(GrayImage::from_pixel(2, 2, image::Luma([7])), ImageFormat::Png)).unwrap();
+        assert_eq!(grey.data, [7; 12]);
+        let deep = ImageBuffer::from_pixel(1, 1, Rgb([0xffff_u16, 0x8080, 0]));
+        assert_eq!(decode_picture(&encoded(deep, ImageFormat::Png)).unwrap().data, [255, 128, 0]);
+        // Transparency is left out, not blended.
+        let clear = RgbaImage::from_pixel(1, 1, Rgba([9, 8, 7, 0]));
+        assert_eq!(decode_picture(&encoded(clear, ImageFormat::Png)).unwrap().data, [9, 8, 7]);
+        let grey_clear = ImageBuffer::from_pixel(1, 1, LumaA([5_u8, 0]));
+        assert_eq!(decode_picture(&encoded(grey_clear, ImageFormat::Png)).unwrap().data, [5, 5, 5]);
+    }
+
+    #[test]
+    fn pictures_are_turned_as_their_exif_says() {
+        let jpeg = encoded(gradient(), ImageFormat::Jpeg);
+        // One entry: orientation (0x0112), a short, 6: turned a quarter to the right.
+        let tiff = [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".as_slice()].concat();
+        let exif = [b"Exif\0\0".as_slice(), &tiff].concat();
+        let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
+        let turned = [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat();
+        let (plain, turned) = (decode_picture(&jpeg).unwrap(), decode_picture(&turned).unwrap());
+        assert_eq!((turned.height, turned.width), (6, 4));
+        // The lower left corner becomes the upper left one.
+        assert_eq!(turned.data[..3], plain.data[3 * 6 * 3..][..3]);
+    }
+
+    #[test]
+    fn the_first_frame_of_a_gif() {
+        let mut bytes = Vec::new();
+        let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+        for colour in [[255, 0, 0, 255], [0, 255, 0, 255]] {
+            encoder.encode_frame(image::Frame::new(RgbaImage::from_pixel(2, 2, Rgba(colour)))).unwrap();
+        }
+        drop(encoder);
+        assert_eq!(decode_picture(&bytes).unwrap().data[..3], [255, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_no_whole_picture_is_refused() {
+        let message = |bytes: &[u8]| decode_picture(bytes).unwrap_err();
+        assert_eq!(message(b""), "the file is empty");
+        assert!(message(b"path label\n").contains("no picture"));
+        assert!(message(b"II*\0tiff").contains("no picture"));
+        let jpeg = encoded(gradient(), ImageFormat::Jpeg);
+        assert!(message(&jpeg[..jpeg.len() - 10]).contains("cut off"));
+        for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Gif] {
+            let bytes = encoded(gradient(), format);
+            assert!(message(&bytes[..bytes.len() / 2]).contains("cannot be decoded"), "{format:?}");
+        }
+        let mut huge = encoded(gradient(), ImageFormat::Bmp);
+        huge[18..26].copy_from_slice(&[0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
+        assert!(decode_picture(&huge).is_err());
+    }
+}

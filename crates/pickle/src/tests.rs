@@ -1,0 +1,125 @@
+//! Pickles by hand, wrapped as torch before 1.6 wrote them: what they become, and what they must not.
+
+use std::fs;
+use std::io::Cursor;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::prelude::*;
+
+use crate::heap::Heap;
+use crate::machine::{Persistent, load};
+use crate::source::Source;
+use crate::torch::TorchFile;
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The file of an object without storages.
+fn file(object: &[u8]) -> Vec<u8> {
+    let head = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    [head, object, b"\x80\x02]."].concat()
+}
+
+fn read(bytes: &[u8]) -> Result<String, String> {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("avjepa-pickle-{}-{number}", std::process::id()));
+    fs::write(&path, bytes).unwrap();
+    let result = TorchFile::open(&path).and_then(|file| file.to_json());
+    fs::remove_file(path).unwrap();
+    result.map_err(|error| error.message)
+}
+
+/// The object's JSON.
+fn root(object: &[u8]) -> Result<String, String> {
+    read(&file(object))
+        .map(|json| json.strip_prefix(r#"{"tensors":[],"root":"#).unwrap().strip_suffix('}').unwrap().to_owned())
+}
+
+#[test]
+fn plain_values() {
+    for (object, json) in [
+        (b"\x80\x02}q\0X\x01\0\0\0aK\x01s.".as_slice(), r#"{"d":["a",1]}"#),
+        (b"\x80\x04\x95\x04\0\0\0\0\0\0\0\x8c\x01a\x94.", r#""a""#),
+        (b"\x80\x02](N\x88\x89J\xff\xff\xff\xffM\0\x01e.", "[null,true,false,-1,256]"),
+        (b"(I01\nI12\nL3L\nF0.5\nS'x'\nVy\nt.", r#"[true,12,3,0.5,"x","y"]"#),
+        (b"\x80\x02G\x7f\xf0\0\0\0\0\0\0.", r#"{"f":"inf"}"#),
+        (b"\x80\x02\x8a\x08\0\0\0\0\0\0\0\x80.", r#"{"i":"-9223372036854775808"}"#),
+        (b"\x80\x02\x8a\x09\0\0\0\0\0\0\0\0\x01.", r#"{"i":"18446744073709551616"}"#),
+        (b"\x80\x03C\x02\x00\xff.", r#"{"b":"00ff"}"#),
+        (b"\x80\x02K\x01K\x02K\x03\x87.", "[1,2,3]"),
+        (b"\x80\x02cargparse\nNamespace\n)\x81}X\x01\0\0\0kK\x05sb.", r#"{"d":["k",5]}"#),
+        (b"\x80\x02ccopy_reg\n_reconstructor\n(cargparse\nNamespace\nc__builtin__\nobject\nNtR}X\x01\0\0\0kK\x05sb.", r#"{"d":["k",5]}"#),
+        (b"\x80\x02ccollections\nOrderedDict\n](]X\x01\0\0\0kaK\x05aa\x85R.", r#"{"d":["k",5]}"#),
+        (b"\x80\x02ctorch\nfloat16\n.", r#""torch.float16""#),
+        (b"\x80\x02cpathlib\nPosixPath\n(X\x01\0\0\0/X\x01\0\0\0aX\x01\0\0\0btR.", r#""/a/b""#),
+        (b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0f8\x89\x88\x87RC\x08\0\0\0\0\0\0\xe0?\x86R.", "0.5"),
+    ] {
+        assert_eq!(root(object).as_deref(), Ok(json), "{}", String::from_utf8_lossy(object));
+    }
+}
+
+#[test]
+fn names_that_could_do_something_are_refused() {
+    for name in
+        ["os\nsystem", "builtins\neval", "torch\nload", "torch._utils\n_rebuild_tensor_v2.__globals__", "numpy\nload"]
+    {
+        let message = root(format!("\u{80}\x02c{name}\n.").chars().map(|c| c as u8).collect::<Vec<_>>().as_slice());
+        assert!(message.unwrap_err().contains("which is not allowed"), "{name}");
+    }
+    // A name that is allowed is still no function to call with anything.
+    assert!(root(b"\x80\x02ctorch\nSize\nK\x05\x85R.").is_err());
+    assert!(root(b"\x80\x02c__builtin__\nint\nX\x01\0\0\05\x85R.").is_err());
+    assert!(root(b"\x80\x02ctorch\nSize\n.").unwrap_err().contains("a class or a function"));
+}
+
+#[test]
+fn small_files_cannot_become_large() {
+    // Twice a list of twice a list of …
+    let laughs = [b"\x80\x02]".as_slice(), &b"2\x86".repeat(60), b"."].concat();
+    assert!(root(&laughs).unwrap_err().contains("too often"));
+    // A list in itself.
+    assert!(root(b"\x80\x02]q\0h\0a.").unwrap_err().contains("nest"));
+    let deep = [b"\x80\x02".as_slice(), &b"]".repeat(100_000), &b"a".repeat(99_999), b"."].concat();
+    assert!(root(&deep).unwrap_err().contains("nest"));
+    // One long part, joined again and again.
+    let text = [b"X\x10\x27\0\0".as_slice(), &b"x".repeat(10_000), b"q\0"].concat();
+    let joined = [b"\x80\x02(".as_slice(), &text, &b"cpathlib\nPosixPath\nh\0\x85R".repeat(50_000), b"t."].concat();
+    assert!(root(&joined).unwrap_err().contains("far more of its values"));
+    let arguments = [b"\x80\x02cpathlib\nPosixPath\n(".as_slice(), &b"X\x01\0\0\0x".repeat(100), b"tR."].concat();
+    assert!(root(&arguments).unwrap_err().contains("100 arguments"));
+}
+
+#[test]
+fn what_is_not_there_is_missed() {
+    assert!(root(b"\x80\x02X\xff\xff\xff\xffa.").unwrap_err().contains("4294967295 bytes are announced"));
+    assert!(root(b"\x80\x02h\x05.").unwrap_err().contains("memo 5"));
+    assert!(root(b"\x80\x02s.").unwrap_err().contains("the stack is empty"));
+    assert!(root(b"\x80\x02(s.").unwrap_err().contains("a mark lies"));
+    assert!(root(b"\x80\x02e.").unwrap_err().contains("no mark"));
+    assert!(root(b"\x80\x07N.").unwrap_err().contains("protocol 7"));
+    assert!(root(b"\x80\x02\x82\x01.").unwrap_err().contains("extension registry"));
+    assert!(read(b"").unwrap_err().contains("empty"));
+    assert!(read(b"\x80\x02N.").unwrap_err().contains("not one of torch.save"));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let mut source = Source::new(Cursor::new(&bytes), 0, bytes.len() as u64);
+        let mut heap = Heap::new(bytes.len() as u64);
+        let _ = load(&mut source, &mut heap, &Persistent::Storages);
+    }
+
+    /// Opcodes that do fit together more often than random bytes do.
+    #[test]
+    fn no_opcodes_panic(picks in proptest::collection::vec(0_usize..28, 0..60)) {
+        const PIECES: [&[u8]; 28] = [
+            b"]", b"}", b")", b"(", b"N", b"K\x03", b"X\x01\0\0\0a", b"q\0", b"h\0", b"a", b"e", b"s", b"u", b"t", b"\x85", b"\x86",
+            b"\x87", b"R", b"b", b"\x81", b"2", b"0", b"ctorch\nFloatStorage\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
+            b"ccollections\nOrderedDict\n", b"cargparse\nNamespace\n", b"Q", b"cnumpy.core.multiarray\n_reconstruct\n",
+        ];
+        let object: Vec<u8> = picks.iter().flat_map(|&i| PIECES[i]).copied().chain(*b".").collect();
+        let mut source = Source::new(Cursor::new(&object), 0, object.len() as u64);
+        let mut heap = Heap::new(object.len() as u64);
+        let _ = load(&mut source, &mut heap, &Persistent::Storages);
+    }
+}
