@@ -57,7 +57,8 @@ await runCommand<DoctorOptions>(command, async (options) => {
     const missing = devices.filter(
       (name) =>
         !machine.devices.some(
-          (device) => device.usable && device.name === name,
+          (device) =>
+            device.usable && (device.name === name || device.name === `${name}:0`),
         ),
     );
     if (missing.length > 0)

@@ -107,7 +107,9 @@ await runCommand(command, async (options) => {
     const self = [process.execPath, import.meta.path, ...process.argv.slice(2)];
     return { exitCode: await runRanks(launch.world, self), silent: true };
   }
-  const device = openDevice(launch.devices.slice(0, 1));
+  // Several processes that were given no devices share the processor.
+  const shared = launch.world > 1 && launch.devices.length === 0;
+  const device = openDevice(shared ? ["cpu"] : launch.devices.slice(0, 1));
   const about = { device: `${device} (${describeDevice(device)})` };
   if (options.dryRun) {
     const samples = countSamples(config.data.datasets);
@@ -160,10 +162,8 @@ await runCommand(command, async (options) => {
     notes.push(...restored.notes);
   } else {
     if (start.initFrom) {
-      // The others get them below; the run they come from may be set aside by then.
-      if (isFirst)
-        notes.push(...(await initialiseFrom(trainer, start.initFrom)));
-      notes.push(`weights of ${start.initFrom.path}`);
+      const told = await initialiseFrom(trainer, start.initFrom);
+      notes.push(`weights of ${start.initFrom.path}`, ...told);
     }
     // A run without a checkpoint begins again, its logs cut back to nothing.
     const aside =
@@ -228,7 +228,7 @@ await runCommand(command, async (options) => {
       const { features, ...result } = await traced("step", () =>
         trainStep(trainer, clips.map(toTrainBatch), settings),
       );
-      requireFinite(result, step, writer.saved?.path);
+      await requireFinite(result, step, store, () => writer.finish());
       writer.check();
       const health = await traced("health", () => measureHealth(features));
       const heldOut = plan.heldOutDue(step)

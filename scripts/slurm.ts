@@ -165,7 +165,6 @@ async function submit(kind: string, argv: string[]): Promise<void> {
     command,
     async (options) => {
       const { dryRun, batchLaunch } = options;
-      if (!dryRun) requireSlurm();
       if (batchLaunch && options.config)
         throw new AvjepaError(
           "AVJ_USAGE",
@@ -174,6 +173,7 @@ async function submit(kind: string, argv: string[]): Promise<void> {
             hint: "the list names the configurations",
           },
         );
+      if (!dryRun) requireSlurm();
       const paths = batchLaunch
         ? readList(batchLaunch)
         : [
@@ -247,10 +247,14 @@ function load(
 ): Loaded {
   const name = basename(path).replace(/\.ya?ml$/, "");
   if (kind === "eval") {
-    const { config, warnings } = loadEvalConfig(path, { set });
+    const { config, warnings } = loadEvalConfig(path, {
+      set,
+      seed,
+      allowUnset: dryRun,
+    });
     // An evaluation is one process.
     const machines = { nodes: 1, tasks_per_node: 1 };
-    const { folder } = config.pretrain;
+    const { folder } = config.logging;
     return { path, name, machines, folder, yaml: toYaml(config), warnings };
   }
   // How many processes there are stands in the configuration, which is checked for that number.

@@ -1,7 +1,9 @@
 /** `bun run slurm` where there is no SLURM. */
 
-import { expect, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+
+setDefaultTimeout(60_000);
 
 const root = join(import.meta.dir, "../..");
 

@@ -190,6 +190,19 @@ describe("one modality", () => {
     expect(batch.present.offsets.at(-1)).toBe(4 * 16 * 6);
   });
 
+  test("sound whose clock does not begin at 0", async () => {
+    const made = Bun.spawnSync(
+      ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i"].concat(
+        folder.path("sound.wav"),
+        ["-c:a", "aac", "-output_ts_offset", "7", folder.path("late.ts")],
+      ),
+    );
+    expect(String(made.stderr)).toBe("");
+    const batch = await one(["late.ts"], { modalities: ["audio"], clips: 2 });
+    expect(batch.events).toHaveLength(0);
+    expect([...batch.audioCols]).toEqual([6, 6]);
+  });
+
   test("picture alone: sound is not looked at", async () => {
     const batch = await one(["mute.mp4", "whole.mp4"], {
       modalities: ["video"],

@@ -34,6 +34,14 @@ for (const path of paths) {
   }
 }
 
+/** What computes on tensors runs on every device there is that has the type; the rest is the host's. */
+function devicesOf(kind: Kind, dtype: DType): string[] {
+  const tensors = kind.dtypes.length > 1;
+  return wgpuWanted && tensors && dtype === "float32"
+    ? ["cpu", wgpu]
+    : ["cpu"];
+}
+
 let passed = 0;
 const waiting = new Map<string, number>();
 
@@ -53,12 +61,20 @@ for (const [kind, own] of Map.groupBy(cases, (found) => found.kind)) {
       }
       for (const dtype of known.dtypes) {
         const precision = known.dtypes.length > 1 ? ` in ${dtype}` : "";
-        test(`${found.name}${precision}`, async () => {
-          const fresh = found.again();
-          await known.run(fresh, dtype);
-          fresh.finish();
-          passed++;
-        }, 300_000);
+        for (const device of devicesOf(known, dtype)) {
+          const place = device === "cpu" ? "" : ` on ${device}`;
+          test(`${found.name}${precision}${place}`, async () => {
+            const fresh = found.again();
+            setDefaultDevice(device);
+            try {
+              await known.run(fresh, dtype);
+            } finally {
+              setDefaultDevice("cpu");
+            }
+            fresh.finish();
+            passed++;
+          }, 300_000);
+        }
       }
     }
   });

@@ -210,16 +210,7 @@ describe.skipIf(reason !== null)("SLURM", () => {
   }, 150_000);
 
   test("at its time limit a run saves and queues itself again; cancelled, it ends; resumed, it goes on", async () => {
-    const run = submit(
-      "limit",
-      4000,
-      "--time",
-      "1",
-      "--nodes",
-      "1",
-      "--tasks-per-node",
-      "1",
-    );
+    const run = submit("limit", 4000, "--time", "1", ...oneTask);
     await cluster.wait(
       "the second start",
       () =>
@@ -244,13 +235,53 @@ describe.skipIf(reason !== null)("SLURM", () => {
     expect(slurm("cancel", run, "--now").exitCode).toBe(0);
   }, 180_000);
 
+  test("an evaluation of what was trained", async () => {
+    const values = {
+      "pretrain.folder": whole,
+      "pretrain.checkpoint": "null",
+      "pretrain.patch_size": 8,
+      "data.dataset_train": clips.path("clips.csv"),
+      "data.dataset_val": clips.path("clips.csv"),
+      "data.num_classes": 2,
+      "data.num_segments": 1,
+      "data.num_views_per_segment": 1,
+      "data.frames_per_clip": 4,
+      "data.frame_step": 2,
+      "data.num_workers": 1,
+      "optimization.resolution": 32,
+      "optimization.num_epochs": 1,
+      "optimization.use_bfloat16": false,
+      "probe.lr": "[0.001]",
+      "probe.depth": "[1]",
+      "probe.linear": false,
+      "probe.knn": 0,
+    };
+    const { out, err, exitCode } = slurm(
+      ...["eval", join(root, "configs/evals/vitt16_k400_16x8x3.yaml")],
+      ...["--folder", clips.path("eval"), ...cpu, "--json"],
+      ...Object.entries(values).flatMap(([key, value]) => [
+        "--set",
+        `${key}=${value}`,
+      ]),
+    );
+    expect(exitCode, err).toBe(0);
+    const { jobs } = JSON.parse(out) as { jobs: { run: string }[] };
+    const run = jobs[0]?.run as string;
+    await finished(run);
+    const result = JSON.parse(
+      readFileSync(join(run, "result.json"), "utf8"),
+    ) as { num_samples: number; checkpoint: string };
+    expect(result.num_samples).toBe(8);
+    expect(result.checkpoint).toContain(`${tag}-s${last}`);
+  }, 150_000);
+
   test("a list of two configurations is an array of two jobs", async () => {
     const config = join(root, "configs/pretrain/av-vitt16.yaml");
     const list = clips.path("list.yaml");
     writeFileSync(list, `- ${config}\n- ${config}\n`);
     const { out, err, exitCode } = slurm(
       ...["--batch-launch", list, "--folder", clips.path("array")],
-      ...["--nodes", "1", "--tasks-per-node", "1", ...cpu],
+      ...[...oneTask, ...cpu],
       ...[...sets(2), "--array-limit", "2", "--json"],
     );
     expect(exitCode, err).toBe(0);

@@ -4,7 +4,7 @@ use crate::{
     handles, table,
     wire::{Args, device, open_device},
 };
-use avjepa_tensor::{Code, DType, Error, Tensor, Var, device::guard};
+use avjepa_tensor::{Code, DType, Error, Tensor, Var, backend::wgpu, device::guard};
 use napi::{
     Env,
     bindgen_prelude::{Float64ArraySlice, JsError, Object, Uint8Array},
@@ -83,7 +83,7 @@ pub fn dtypes() -> Vec<String> {
     DType::ALL.iter().map(|d| d.name().to_string()).collect()
 }
 
-/// Opens a device (`cpu`) and returns its number.
+/// Opens a device (`cpu`, `wgpu`, `wgpu:1`) and returns its number.
 #[napi]
 pub fn device_open(name: String) -> napi::Result<u32, String> {
     open_device(&name).map(|i| i as u32).map_err(js)
@@ -93,6 +93,68 @@ pub fn device_open(name: String) -> napi::Result<u32, String> {
 #[napi]
 pub fn device_describe(number: u32) -> napi::Result<String, String> {
     Ok(device(number as usize).map_err(js)?.backend().describe())
+}
+
+/// A graphics adapter that `wgpu:N` would open.
+#[napi(object)]
+pub struct Adapter {
+    pub device: String,
+    pub name: String,
+    pub interface: String,
+    pub driver: String,
+    pub kind: String,
+    pub lacks: Option<String>,
+    pub binding_bytes: f64,
+    pub buffer_bytes: f64,
+    pub shared_memory: u32,
+    pub invocations: u32,
+    pub subgroup: Vec<u32>,
+    pub features: Vec<String>,
+}
+
+/// The machine's graphics adapters, hardware before software. Empty where there is no driver.
+#[napi]
+pub fn adapters() -> napi::Result<Vec<Adapter>, String> {
+    guard("adapters", || Ok(wgpu::adapters().iter().enumerate().map(|(i, a)| adapter(wgpu::facts(i, a))).collect()))
+        .map_err(js)
+}
+
+fn adapter(facts: wgpu::AdapterFacts) -> Adapter {
+    Adapter {
+        device: facts.device,
+        name: facts.name,
+        interface: facts.interface,
+        driver: facts.driver,
+        kind: facts.kind.into(),
+        lacks: facts.lacks,
+        binding_bytes: facts.binding_bytes as f64,
+        buffer_bytes: facts.buffer_bytes as f64,
+        shared_memory: facts.shared_memory,
+        invocations: facts.invocations,
+        subgroup: facts.subgroup.to_vec(),
+        features: facts.features.into_iter().map(String::from).collect(),
+    }
+}
+
+/// What a device has done since it was opened; zeros where nothing counts it.
+#[napi(object)]
+pub struct DeviceCounters {
+    pub dispatches: f64,
+    pub submissions: f64,
+    pub uploaded: f64,
+    pub downloaded: f64,
+}
+
+#[napi]
+pub fn device_counters(number: u32) -> napi::Result<DeviceCounters, String> {
+    let device = device(number as usize).map_err(js)?;
+    let counters = device.backend().counters();
+    Ok(DeviceCounters {
+        dispatches: counters.dispatches as f64,
+        submissions: counters.submissions as f64,
+        uploaded: counters.uploaded as f64,
+        downloaded: counters.downloaded as f64,
+    })
 }
 
 /// Records what the device runs from now on.

@@ -175,9 +175,10 @@ pub fn open_device(name: &str) -> Result<usize> {
     }
     match name {
         "cpu" => devices.push(avjepa_tensor::backend::cpu::device()),
+        _ if name == "wgpu" || name.starts_with("wgpu:") => devices.push(avjepa_tensor::backend::wgpu::device(name)?),
         _ => {
             return Err(Error::new(Code::Device, format!("there is no device \"{name}\" in this build"))
-                .hint("use --devices cpu, the one backend that is there"));
+                .hint("use --devices cpu or wgpu, the backends that are there"));
         }
     }
     Ok(devices.len() - 1)

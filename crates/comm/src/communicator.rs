@@ -36,6 +36,9 @@ pub struct Waiting {
     pub since: Duration,
 }
 
+/// The call that the communication thread is in: its name, its number, and when it began.
+type Current = Mutex<Option<(&'static str, u64, Instant)>>;
+
 /// A process's connection to the others.
 pub struct Communicator {
     pub rank: usize,
@@ -44,7 +47,7 @@ pub struct Communicator {
     pub engine: String,
     sender: Sender<Message>,
     next: AtomicU64,
-    current: Arc<Mutex<Option<(&'static str, u64, Instant)>>>,
+    current: Arc<Current>,
 }
 
 /// The right to one call, at its place among the others.
@@ -70,7 +73,7 @@ impl Communicator {
                 Err(error) => return done(Err(error)),
             };
             let (sender, receiver) = channel();
-            let current = Arc::new(Mutex::new(None));
+            let current: Arc<Current> = Arc::default();
             let (rank, world) = (collective.rank(), collective.world());
             done(Ok(Communicator { rank, world, engine, sender, next: AtomicU64::new(0), current: current.clone() }));
             let Some((failed, close)) = serve(collective.as_mut(), &receiver, &current) else { return };
@@ -128,11 +131,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 type Closing = (Option<CommError>, Box<dyn FnOnce(Result<()>) + Send>);
 
 /// Makes the calls until it is asked to close, or nobody is left to ask.
-fn serve(
-    collective: &mut dyn Collective,
-    receiver: &Receiver<Message>,
-    current: &Mutex<Option<(&'static str, u64, Instant)>>,
-) -> Option<Closing> {
+fn serve(collective: &mut dyn Collective, receiver: &Receiver<Message>, current: &Current) -> Option<Closing> {
     let rank = collective.rank();
     let mut early: BTreeMap<u64, (&'static str, Option<Work>)> = BTreeMap::new();
     let mut next = 0;

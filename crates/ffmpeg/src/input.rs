@@ -95,7 +95,7 @@ impl Input {
             };
             let bonus = |given: bool, bonus| if given { bonus } else { 0 };
             let score = size
-                + bonus(events & AVSTREAM_EVENT_FLAG_NEW_PACKETS as i32 != 0, SEEN)
+                + bonus(events & AVSTREAM_EVENT_FLAG_NEW_PACKETS != 0, SEEN)
                 + bonus(disposition & AV_DISPOSITION_DEFAULT != 0, DEFAULT);
             // Announced without size or channels is a stream nevertheless: what is wrong with it is for its reader to say.
             if score.max(1) > best.0 {

@@ -204,6 +204,8 @@ pub struct Probe {
     pub has_audio: bool,
     /// Seconds, as announced; 0 when unknown.
     pub duration_s: f64,
+    /// When the sound begins, in seconds on the file's clock; 0 when unknown.
+    pub sound_from_s: f64,
     pub video_codec: String,
     pub width: usize,
     pub height: usize,
@@ -239,6 +241,9 @@ pub(crate) fn probe_film(path: &Path) -> Result<Probe> {
         let s = input.stream_info(file.best_audio)?;
         probe.has_audio = true;
         probe.audio_codec = name_str(&s.codec).to_owned();
+        if s.start_time != NO_PTS && s.time_base_den > 0 {
+            probe.sound_from_s = s.start_time as f64 * f64::from(s.time_base_num) / f64::from(s.time_base_den);
+        }
         probe.sample_rate = s.sample_rate.max(0) as u32;
         probe.channels = s.channels.max(0) as u32;
     }

@@ -88,7 +88,11 @@ impl Device {
             if device.fault.lock().unwrap().is_some() {
                 return;
             }
-            if let Err(mut error) = device.trace.record(op, || guard(op, || kernel(device.backend()))) {
+            let run = || kernel(device.backend());
+            // A span ends when the work is done, not when it has been handed to the device.
+            let timed =
+                || run().and_then(|()| device.trace.is_on().then(|| device.backend().finish()).unwrap_or(Ok(())));
+            if let Err(mut error) = device.trace.record(op, || guard(op, timed)) {
                 if !error.message.starts_with(&format!("{op}: ")) {
                     error.message = format!("{op}: {}", error.message);
                 }
@@ -120,7 +124,7 @@ impl Device {
     pub fn sync(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
         self.enqueue(Box::new(move |device| {
             let fault = device.fault.lock().unwrap().take();
-            done(fault.map_or(Ok(()), Err));
+            done(fault.map_or_else(|| guard("synchronize", || device.backend().finish()), Err));
         }));
     }
 

@@ -30,6 +30,10 @@ impl Trace {
         self.on.store(true, Relaxed);
     }
 
+    pub fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
     /// Ends the recording and gives it away; empty when none was started.
     pub fn take(&self) -> Vec<Span> {
         self.on.store(false, Relaxed);

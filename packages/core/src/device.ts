@@ -1,4 +1,4 @@
-/** Devices by name: `cpu`. Each runs what it is given in order, on a thread of its own. */
+/** Devices by name: `cpu`, `wgpu`, `wgpu:1`. Each runs what it is given in order, on a thread of its own. */
 
 import { awaitNative, callNative, native } from "./addon.ts";
 import { invoke } from "./transport.ts";
@@ -46,6 +46,52 @@ export function setDefaultDevice(name: string): void {
 /** For people: instruction set and threads, or adapter and driver. */
 export function describeDevice(name: string = current): string {
   return callNative(() => native.deviceDescribe(deviceNumber(name)));
+}
+
+/** A graphics adapter, which the name `device` opens. */
+export interface Adapter {
+  /** `wgpu:0`, … */
+  device: string;
+  name: string;
+  /** `vulkan`, `metal` or `dx12`. */
+  interface: string;
+  driver: string;
+  /** `discrete`, `integrated`, `virtual`, `software` (computes on the processor) or `other`. */
+  kind: string;
+  /** Why it cannot be used, if so. */
+  lacks?: string;
+  /** Bytes of the largest binding: no part of a tensor that one kernel sees is larger. */
+  bindingBytes: number;
+  /** Bytes of the largest buffer. */
+  bufferBytes: number;
+  /** Bytes that a workgroup shares. */
+  sharedMemory: number;
+  /** Threads a workgroup. */
+  invocations: number;
+  /** Threads a subgroup, at least and at most. */
+  subgroup: number[];
+  /** Of `f16`, `subgroups`, `timestamps`, `cooperative matrix`. */
+  features: string[];
+}
+
+/** The machine's graphics adapters, hardware before software. Empty where there is no driver. */
+export function adapters(): Adapter[] {
+  return callNative(() => native.adapters());
+}
+
+/** What a device has done since it was opened; zeros for the CPU. */
+export interface DeviceCounters {
+  /** Kernels run, and the submissions that brought them to the device. */
+  dispatches: number;
+  submissions: number;
+  /** Bytes from host to device, and back. */
+  uploaded: number;
+  downloaded: number;
+}
+
+/** Reads a device's {@link DeviceCounters}. Exact once the queue is empty ({@link synchronize}). */
+export function deviceCounters(name: string = current): DeviceCounters {
+  return callNative(() => native.deviceCounters(deviceNumber(name)));
 }
 
 /** Resolves when everything enqueued has run; rejects with the first fault since the last report. */

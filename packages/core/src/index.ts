@@ -3,8 +3,12 @@
 export { awaitNative, callNative, native } from "./addon.ts";
 export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
 export {
+  type Adapter,
+  adapters,
   defaultDevice,
   describeDevice,
+  type DeviceCounters,
+  deviceCounters,
   type MemoryUse,
   memory,
   resetPeakMemory,

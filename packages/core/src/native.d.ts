@@ -1,4 +1,19 @@
 // Written by scripts/build.ts from the addon's own descriptions. Do not edit.
+/** A graphics adapter that `wgpu:N` would open. */
+export interface Adapter {
+device: string
+name: string
+interface: string
+driver: string
+kind: string
+lacks?: string
+bindingBytes: number
+bufferBytes: number
+sharedMemory: number
+invocations: number
+subgroup: Array<number>
+features: Array<string>
+}
 /** A batch; its arrays are the engine's memory, not copies. */
 export interface BatchArrays {
 samples: number
@@ -35,6 +50,13 @@ call: string
 /** Calls before it. */
 number: number
 seconds: number
+}
+/** What a device has done since it was opened; zeros where nothing counts it. */
+export interface DeviceCounters {
+dispatches: number
+submissions: number
+uploaded: number
+downloaded: number
 }
 export interface Fault {
 code: string
@@ -116,6 +138,8 @@ name: string
 start: number
 end: number
 }
+/** The machine's graphics adapters, hardware before software. Empty where there is no driver. */
+export declare function adapters(): Array<Adapter>;
 /** Runs one operation: its number in `operations()`, its arguments, room for its answer. The length of the answer, or −1. */
 export declare function call(op: number, args: Float64Array, argsLen: number, out: Float64Array): number;
 /** Every rank's bytes (as many on each), one after another. */
@@ -130,9 +154,10 @@ export declare function commClose(): Promise<void>;
 export declare function commOpen(library: string): Promise<CommPlace>;
 /** The call that this process is in with the others; null where it is in none. */
 export declare function commWaiting(): CommWaiting | null;
+export declare function deviceCounters(number: number): DeviceCounters;
 /** What the device is: instruction set and threads, or adapter and driver. */
 export declare function deviceDescribe(number: number): string;
-/** Opens a device (`cpu`) and returns its number. */
+/** Opens a device (`cpu`, `wgpu`, `wgpu:1`) and returns its number. */
 export declare function deviceOpen(name: string): number;
 /** Records what the device runs from now on. */
 export declare function deviceTraceStart(number: number): void;
@@ -170,6 +195,8 @@ export declare function mediaLogMel(audio: Float32Array, mels: number): Float32A
 export declare function mediaMasks(config: string, number: number, samples: number, rows: Float64Array): Array<MaskArrays>;
 /** 8-bit frames normalised, channels first: `[3, T, H, W]`. */
 export declare function mediaNormalise(data: Uint8Array, shape: Array<number>, settings: string): Float32Array;
+/** Starts a loader of pictures; `config` is its configuration as JSON. */
+export declare function mediaOpenImages(config: string): MediaLoader;
 /** Starts a loader; `config` is the loader's configuration as JSON. */
 export declare function mediaOpenLoader(config: string): MediaLoader;
 /**
@@ -219,5 +246,10 @@ export declare function operations(): Array<string>;
 export declare function read(handle: number): Promise<Uint8Array>;
 /** Resolves once everything enqueued on the device has run. */
 export declare function sync(number: number): Promise<void>;
+/**
+ * Reads the object of a file of torch.save, without its tensors' values, as JSON: `{ tensors, root }`. Nothing in the file is
+ * ever run.
+ */
+export declare function torchOpen(path: string): Promise<string>;
 /** Copies bytes (little endian, C order) to a new tensor: its handle. */
 export declare function upload(number: number, dtype: number, shape: Array<number>, bytes: Uint8Array): number;

@@ -434,11 +434,17 @@ export function tensor(
   shape: readonly number[] = [values.length],
   options: TensorOptions = {},
 ): Tensor {
-  const array = Array.isArray(values)
+  const device = options.device ?? defaultDevice();
+  const given = Array.isArray(values)
     ? fromNumbers(values as readonly number[], options.dtype ?? "float32")
     : (values as HostArray);
+  const { dtype = dtypeOf(given) } = options;
+  // GPUs may be without float64: what is to become another type is narrowed on the way.
+  const array =
+    given instanceof Float64Array && dtype !== "float64" && device !== "cpu"
+      ? Float32Array.from(given)
+      : given;
   const stored = dtypeOf(array);
-  const device = options.device ?? defaultDevice();
   checkShape("tensor", shape);
   if (shape.reduce((product, size) => product * size, 1) !== array.length) {
     throw new AvjepaError(

@@ -1,9 +1,10 @@
 /** The device a run is on, from `--devices`. */
 
-import { AvjepaError, setDefaultDevice } from "@avjepa/core";
+import { adapters, AvjepaError, setDefaultDevice } from "@avjepa/core";
 
 /**
- * Opens it. This build has one backend, the CPU; a process has one device.
+ * Opens it; a process has one. Without a name it is a GPU through wgpu where
+ * there is one, else the CPU.
  *
  * @throws AvjepaError AVJ_DEVICE naming what is not there.
  */
@@ -14,7 +15,15 @@ export function openDevice(devices: readonly string[]): string {
       `${devices.length} devices were named, but this command runs as one process`,
       { hint: "name one: --devices cpu" },
     );
-  const [device = "cpu"] = devices;
+  const [device = bestDevice()] = devices;
   setDefaultDevice(device);
   return device;
+}
+
+/** A driver that computes on the processor is slower than the CPU's own kernels. */
+function bestDevice(): string {
+  const usable = adapters().some(
+    ({ kind, lacks }) => kind !== "software" && lacks === undefined,
+  );
+  return usable ? "wgpu" : "cpu";
 }

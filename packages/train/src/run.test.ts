@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
+import { formatError } from "@avjepa/core/error";
+
 import { loadPretrainConfig } from "./config/index.ts";
 import { planSteps, requireFinite } from "./run.ts";
 
@@ -52,7 +54,7 @@ test("checkpoints by steps, epochs and minutes", () => {
   ]);
 });
 
-test("a loss that is no number names the term and the step", () => {
+test("a loss that is no number names the term and the step", async () => {
   const good = {
     loss: 1,
     jepa: 1,
@@ -61,12 +63,23 @@ test("a loss that is no number names the term and the step", () => {
     gradNormPredictor: 1,
     features: {},
   };
-  requireFinite(good, 3, undefined);
-  expect(() =>
-    requireFinite(
+  const store = {
+    latestStep: () => 10,
+    steps: () => [5, 10, 15],
+    pathOf: (step: number) => `runs/x/t-s${step}`,
+  };
+  await requireFinite(good, 3, store);
+  let text = "";
+  try {
+    await requireFinite(
       { ...good, audio: Number.NaN, loss: Number.NaN },
       12,
-      "runs/x/t-s10",
-    ),
-  ).toThrow("step 12: the loss of the audio targets is NaN");
+      store,
+    );
+  } catch (error) {
+    text = formatError(error);
+  }
+  expect(text).toContain("step 12: the loss of the audio targets is NaN");
+  expect(text).toContain("is kept: runs/x/t-s10");
+  expect(text).toContain("--resume runs/x/t-s5");
 });

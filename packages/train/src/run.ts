@@ -2,6 +2,7 @@
 
 import { AvjepaError } from "@avjepa/core";
 
+import type { CheckpointStore } from "./checkpoint/store.ts";
 import type { ResolvedPretrainConfig } from "./config/index.ts";
 import { makeSchedules } from "./schedules.ts";
 import type { Schedules } from "./schedules.ts";
@@ -91,14 +92,17 @@ export function planSteps(
 /**
  * Stops a run whose loss, or gradient, is no number any more.
  *
- * @param latest the last checkpoint's path, for the message.
+ * @param store for the message: what is kept, and what to go back to should
+ *   that one be spoilt already (its weights were not used before it was saved).
+ * @param written resolves when the checkpoint that is being written is there.
  * @throws AvjepaError AVJ_NOT_FINITE naming the term and the step.
  */
-export function requireFinite(
+export async function requireFinite(
   result: Omit<StepResult, "features">,
   step: number,
-  latest: string | undefined,
-): void {
+  store: Pick<CheckpointStore, "latestStep" | "steps" | "pathOf">,
+  written: () => Promise<unknown> = async () => {},
+): Promise<void> {
   const terms: [string, number | undefined][] = [
     ["loss of the video targets", result.video],
     ["loss of the audio targets", result.audio],
@@ -111,12 +115,27 @@ export function requireFinite(
     ([, value]) => value !== undefined && !Number.isFinite(value),
   );
   if (!bad) return;
-  const kept = latest ? `the last good checkpoint is kept: ${latest}\n` : "";
+  await written().catch(() => undefined);
+  const latest = store.latestStep();
+  const older = store
+    .steps()
+    .findLast((s) => latest !== undefined && s < latest);
+  const kept = [
+    ...(latest === undefined
+      ? []
+      : [`the last good checkpoint is kept: ${store.pathOf(latest)}`]),
+    ...(older === undefined
+      ? []
+      : [`to go back further: --resume ${store.pathOf(older)}`]),
+  ];
   throw new AvjepaError(
     "AVJ_NOT_FINITE",
     `step ${step}: the ${bad[0]} is ${bad[1]}`,
     {
-      hint: `${kept}lower optimization.lr, or set optimization.clip_grad; bun run doctor looks for broken data`,
+      hint: [
+        ...kept,
+        "lower optimization.lr (with --allow-change), or set optimization.clip_grad; bun run doctor looks for broken data",
+      ].join("\n"),
     },
   );
 }

@@ -1,6 +1,11 @@
 /** What the machine has: processor, memory, FFmpeg, devices. */
 
-import { AvjepaError, describeDevice, setDefaultDevice } from "@avjepa/core";
+import {
+  type Adapter,
+  adapters,
+  AvjepaError,
+  describeDevice,
+} from "@avjepa/core";
 import { probe } from "@avjepa/data";
 import { formatBytes } from "@avjepa/train";
 import { readFileSync } from "node:fs";
@@ -17,12 +22,15 @@ export interface Machine {
   /** Whether media files can be read, and what to do if not. */
   ffmpeg: { found: boolean; message: string };
   devices: { name: string; usable: boolean; note: string }[];
+  /** Graphics adapters with their limits and features. */
+  adapters: Adapter[];
   bun: string;
   platform: string;
 }
 
 /** Looks at everything. Never throws: what is missing is a fact too. */
 export async function lookAtMachine(): Promise<Machine> {
+  const found = adapters();
   return {
     cpu: cpus()[0]?.model.trim() || process.arch,
     cores: availableParallelism(),
@@ -30,7 +38,12 @@ export async function lookAtMachine(): Promise<Machine> {
     memory_bytes: Math.min(totalmem(), groupLimit()),
     free_bytes: freeBytes(),
     ffmpeg: await lookForFFmpeg(),
-    devices: ["cpu", "wgpu", "cuda"].map(tryDevice),
+    devices: [
+      { name: "cpu", usable: true, note: describeDevice("cpu") },
+      ...found.map(asDevice),
+      { name: "cuda", usable: false, note: "not in this build" },
+    ],
+    adapters: found,
     bun: Bun.version,
     platform: `${process.platform} ${process.arch}`,
   };
@@ -39,11 +52,6 @@ export async function lookAtMachine(): Promise<Machine> {
 /** Lines for people. */
 export function formatMachine(machine: Machine): string[] {
   const { cpu, cores, compute, memory_bytes, free_bytes, ffmpeg } = machine;
-  const [usable, absent] = [true, false].map((is) =>
-    machine.devices.filter((device) => device.usable === is),
-  );
-  const names = (of: Machine["devices"] = []) =>
-    of.map(({ name }) => name).join(" and ");
   const rows: [name: string, text: string][] = [
     ["processor", `${cpu}, ${cores} cores (${machine.platform})`],
     ["kernels", compute],
@@ -52,12 +60,17 @@ export function formatMachine(machine: Machine): string[] {
       `${formatBytes(memory_bytes)}, ${formatBytes(free_bytes)} of it free`,
     ],
     ["ffmpeg", ffmpeg.message],
-    [
-      "devices",
-      `${names(usable)}; the backends ${names(absent)} are not in this build`,
-    ],
     ["bun", machine.bun],
+    ...machine.devices.map(({ name, usable, note }): [string, string] => [
+      name,
+      usable || name === "cuda" ? note : `cannot be used: ${note}`,
+    ]),
   ];
+  if (machine.adapters.length === 0)
+    rows.push([
+      "wgpu",
+      "no graphics adapter (a GPU needs its Vulkan driver: Debian's mesa-vulkan-drivers or the vendor's, and libvulkan1)",
+    ]);
   return rows.map(([name, text]) => `${name.padEnd(10)} ${text}`);
 }
 
@@ -83,15 +96,26 @@ function read(path: string): string {
   }
 }
 
-function tryDevice(name: string): Machine["devices"][number] {
-  try {
-    setDefaultDevice(name);
-    return { name, usable: true, note: describeDevice(name) };
-  } catch (error) {
-    return { name, usable: false, note: (error as Error).message };
-  } finally {
-    setDefaultDevice("cpu");
-  }
+/** What an adapter is and can do, as the note of its device. */
+function asDevice(adapter: Adapter): Machine["devices"][number] {
+  const { device, name, interface: speaks, driver, kind, lacks } = adapter;
+  const [least = 0, most = 0] = adapter.subgroup;
+  const limits = [
+    `bindings of ${formatBytes(adapter.bindingBytes)}`,
+    `buffers of ${formatBytes(adapter.bufferBytes)}`,
+    `${adapter.invocations} threads and ${formatBytes(adapter.sharedMemory)} a workgroup`,
+    `subgroups of ${least === most ? least : `${least} to ${most}`}`,
+  ];
+  const note = [
+    `${name} (${kind}, ${speaks}, ${driver})`,
+    `${" ".repeat(11)}${limits.join(", ")}`,
+    `${" ".repeat(11)}features: ${adapter.features.join(", ") || "none"}`,
+  ].join("\n");
+  return {
+    name: device,
+    usable: lacks === undefined,
+    note: lacks === undefined ? note : `${lacks} that kernels need; ${note}`,
+  };
 }
 
 /** A file that is not there is refused by FFmpeg if it is found, else for want of it. */

@@ -100,15 +100,20 @@ impl ClipAudio {
         if !probe.has_audio {
             return Ok((silent, Heard::Nothing));
         }
-        let part = probe.duration_s / count as f64;
+        // A clock may start anywhere, in a transport stream with the broadcast; Matroska counts its length from 0 all the same.
+        let from = probe.sound_from_s.max(0.0);
+        let counted = if probe.format.contains("matroska") { from } else { 0.0 };
+        let length = (probe.duration_s - counted).max(0.0);
+        let part = length / count as f64;
         let spare = (part - self.grid.seconds).max(0.0);
-        let last_start = (probe.duration_s - self.grid.seconds).max(0.0);
+        let last_start = (length - self.grid.seconds).max(0.0);
         let (mut clips, mut best) = (silent, Heard::Nothing);
         for (i, clip) in clips.iter_mut().enumerate() {
-            clip.start = match &mut rng {
+            let offset = match &mut rng {
                 Some(rng) => i as f64 * part + rng.uniform(0.0, spare),
                 None => i as f64 * last_start / (count.max(2) - 1) as f64,
             };
+            clip.start = from + offset;
             let window = match &self.kind {
                 Kind::Standard(tokens, spectrogram) => self.standard(path, clip.start, tokens, spectrogram)?,
                 Kind::Reference => {

@@ -120,7 +120,8 @@ mod tests {
         let [a, b, c, unused] = [2.0, 3.0, 5.0, 7.0].map(|v| leaf(&device, v));
         // a is used first and last: it is final last. c is used by the last operation only.
         let y = mul(&mul(&mul(&a, &b), &a), &c);
-        let groups: [&[Var]; 4] = [&[a.clone(), b.clone()], &[c.clone()], &[unused], &[]];
+        let vars = [vec![a.clone(), b.clone()], vec![c.clone()], vec![unused], vec![]];
+        let groups: Vec<&[Var]> = vars.iter().map(Vec::as_slice).collect();
         let seen = Mutex::new(vec![]);
         let one = Tensor::full(&device, &[1], DType::F64, 1.0);
         backward_in_groups(&[(y, one)], &groups, &mut |group| {
@@ -143,9 +144,11 @@ mod tests {
         let y = mul(&outside, &b);
         let mut seen = vec![];
         let one = Tensor::full(&device, &[1], DType::F64, 1.0);
-        backward_in_groups(&[(y, one)], &[&[a.clone()], &[b.clone()]], &mut |group| seen.push(group)).unwrap();
+        let vars = [a, b];
+        let groups: Vec<&[Var]> = vars.chunks(1).collect();
+        backward_in_groups(&[(y, one)], &groups, &mut |group| seen.push(group)).unwrap();
         seen.sort_unstable();
         assert_eq!(seen, [0, 1]);
-        assert_eq!([value(&a), value(&b)], [36.0, 24.0]);
+        assert_eq!(vars.each_ref().map(value), [36.0, 24.0]);
     }
 }

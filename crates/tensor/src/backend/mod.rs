@@ -5,6 +5,7 @@
 //! *Float* below means F32, BF16 or F64; arithmetic is in f32 for F32 and BF16, in f64 for F64.
 
 pub mod cpu;
+pub mod wgpu;
 
 use crate::{
     dtype::DType,
@@ -422,15 +423,30 @@ pub enum Distribution {
     },
 }
 
+/// What a device of another than the host's memory has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Kernels run, and submissions that brought them there.
+    pub dispatches: u64,
+    pub submissions: u64,
+    /// Bytes from host to device and back.
+    pub uploaded: u64,
+    pub downloaded: u64,
+}
+
 pub trait Backend: Send + Sync {
     /// For people: `avx512bf16, 2 threads`.
     fn describe(&self) -> String;
+    /// Zeros for the CPU.
+    fn counters(&self) -> Counters;
 
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>>;
     /// Host to device; `bytes` is as long as `dst`.
     fn write(&self, dst: &Tensor, bytes: &[u8]) -> Result<()>;
     /// Device to host.
     fn read(&self, src: &Tensor, bytes: &mut [u8]) -> Result<()>;
+    /// Waits until everything asked for so far has been done, and says what of it failed.
+    fn finish(&self) -> Result<()>;
 
     fn fill(&self, y: &Tensor, value: f64) -> Result<()>;
     /// Any type to any type; floats to integers truncate, bf16 rounds to nearest even. Same type: a copy.

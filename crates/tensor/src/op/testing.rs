@@ -1,6 +1,12 @@
 //! Finite-difference checks in f64, for the tests of every operation.
 
-use crate::{Code, DType, Device, Result, Tensor, Var, autograd::backward, backend::cpu};
+mod twin;
+
+use crate::{
+    Code, DType, Device, Result, Tensor, Var,
+    autograd::backward,
+    backend::{cpu, wgpu},
+};
 use std::{
     cell::RefCell,
     sync::{Arc, LazyLock},
@@ -12,14 +18,32 @@ thread_local! {
 
 /// The device all tests share (within [`fault`], one of its own).
 pub fn cpu() -> Arc<Device> {
-    static CPU: LazyLock<Arc<Device>> = LazyLock::new(cpu::device);
+    static CPU: LazyLock<Arc<Device>> = LazyLock::new(device);
     OWN.with_borrow(|own| own.clone()).unwrap_or_else(|| CPU.clone())
+}
+
+/// The CPU, with a GPU's kernels beside its own where there is a GPU (or a driver that plays one).
+///
+/// `AVJEPA_TEST_DEVICES` names the devices to be tested, `cpu` or `cpu,wgpu`: then they must be there.
+pub fn device() -> Arc<Device> {
+    let named = std::env::var("AVJEPA_TEST_DEVICES").ok();
+    let wanted = named.as_deref().is_none_or(|names| names.split(',').any(|name| name.starts_with("wgpu")));
+    static GPU: LazyLock<Result<Arc<Device>>> = LazyLock::new(|| wgpu::device("wgpu:0"));
+    match &*GPU {
+        _ if !wanted => cpu::device(),
+        Ok(gpu) => Device::new("cpu", Box::new(twin::Twin::new(gpu.clone()))),
+        Err(error) if named.is_some() => panic!("AVJEPA_TEST_DEVICES names wgpu: {error}"),
+        Err(error) => {
+            eprintln!("the kernels of wgpu are not tested: {error}");
+            cpu::device()
+        }
+    }
 }
 
 /// Runs `f` on a device of its own, where its kernel must refuse a value: an argument error that starts with `start` at the next
 /// read. The device must work again after it.
 pub fn fault(start: &str, f: impl FnOnce() -> Result<Var>) {
-    OWN.set(Some(cpu::device()));
+    OWN.set(Some(device()));
     let y = f().expect("the fault can be seen on the device only").tensor;
     let error = cpu().read_now(&y).expect_err("the value is not allowed");
     assert_eq!(error.code, Code::Argument, "{error}");

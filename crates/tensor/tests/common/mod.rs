@@ -131,6 +131,20 @@ impl Block {
         op::mlp(&h, w1, Some(b1), w2, Some(b2), Some(&x), compute)
     }
 
+    /// The same block of other parameters.
+    pub fn map(&self, f: impl Fn(&Var) -> Var) -> Block {
+        let pair = |[a, b]: &[Var; 2]| [f(a), f(b)];
+        Block {
+            norm1: pair(&self.norm1),
+            qkv: pair(&self.qkv),
+            out: pair(&self.out),
+            norm2: pair(&self.norm2),
+            fc1: pair(&self.fc1),
+            fc2: pair(&self.fc2),
+            ..*self
+        }
+    }
+
     pub fn parameters(&self) -> impl Iterator<Item = &Var> {
         [&self.norm1, &self.qkv, &self.out, &self.norm2, &self.fc1, &self.fc2].into_iter().flatten()
     }

@@ -10,23 +10,17 @@ import type { StopSignal } from "../signals.ts";
 
 /**
  * Rank 0's decision on where the run starts: the others' view of the folder may
- * be older, or change while they look.
+ * be older, or change while they look. Weights to begin with are for rank 0
+ * alone, which gives them to the others.
  */
 export async function startOfAll(
   ranks: Collective,
   decide: () => Promise<Start>,
 ): Promise<Start> {
   const own = ranks.rank === 0 ? await decide() : {};
-  const paths = { resume: own.resume?.path, initFrom: own.initFrom?.path };
-  const [decided = "{}"] = await ranks.gather(JSON.stringify(paths));
+  const [resume = ""] = await ranks.gather(own.resume?.path ?? "");
   if (ranks.rank === 0) return own;
-  const { resume, initFrom } = JSON.parse(decided) as Partial<
-    Record<keyof Start, string>
-  >;
-  return {
-    ...(resume ? { resume: await openCheckpoint(resume) } : {}),
-    ...(initFrom ? { initFrom: await openCheckpoint(initFrom) } : {}),
-  };
+  return resume ? { resume: await openCheckpoint(resume) } : {};
 }
 
 /** A process's part of a step. */

@@ -40,9 +40,9 @@ mod vmath;
 
 use crate::{
     backend::{
-        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, CrossEntropy,
-        Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad, Patchify, Reduce,
-        Rotary, ScatterAdd, SegmentStd, Unary,
+        AdamW, Assemble, Attention, AttentionGrad, Backend, BinaryCrossEntropy, Broadcast, CopyBlock, Counters,
+        CrossEntropy, Distribution, EppsPulley, EppsPulleyGrad, Gemm, LayerNorm, LayerNormGrad, LpLoss, LpLossGrad,
+        Patchify, Reduce, Rotary, ScatterAdd, SegmentStd, Unary,
     },
     device::Device,
     error::{Code, Error, Result},
@@ -83,6 +83,10 @@ impl Backend for Cpu {
         format!("{}, {threads} thread{}", self.isa.name(), if threads == 1 { "" } else { "s" })
     }
 
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
     fn alloc(&self, bytes: usize) -> Result<Box<dyn Allocation>> {
         Ok(Box::new(self.memory.alloc(bytes)?))
     }
@@ -96,6 +100,11 @@ impl Backend for Cpu {
 
     fn read(&self, src: &Tensor, bytes: &mut [u8]) -> Result<()> {
         bytes.copy_from_slice(element::bytes(src)?);
+        Ok(())
+    }
+
+    /// Kernels return when they are done.
+    fn finish(&self) -> Result<()> {
         Ok(())
     }
 

@@ -1,0 +1,92 @@
+//! Softmax and the losses over classes: a workgroup a row.
+
+use super::{
+    Wgpu,
+    call::{Call, Family, family},
+};
+use crate::{
+    backend::{BinaryCrossEntropy, CrossEntropy},
+    error::Result,
+    tensor::Tensor,
+};
+use std::ops::Range;
+
+const SOFTMAX: Family = family!("softmax");
+
+/// Threads for a row of so many columns.
+pub fn width(columns: usize) -> usize {
+    if columns <= 1024 { 64 } else { 256 }
+}
+
+/// Rows `range` of a matrix of so many columns.
+pub fn rows_of(t: &Tensor, range: &Range<usize>, columns: usize) -> Result<Tensor> {
+    t.view(range.start * columns, &[range.len(), columns])
+}
+
+impl Wgpu {
+    pub(super) fn softmax_rows(&self, x: &Tensor, y: &Tensor) -> Result<()> {
+        let columns = x.columns();
+        for part in self.parts(x.rows(), &[columns * x.dtype.size(), columns * y.dtype.size()]) {
+            let call = Call::new(self, SOFTMAX, "softmax").input("x", &rows_of(x, &part, columns)?)?;
+            let call = call.output("y", &rows_of(y, &part, columns)?, false)?;
+            let call = call.constant("WIDTH", format!("{}u", width(columns)));
+            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 { 0 } else { part.len() })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn softmax_rows_grad(&self, y: &Tensor, dy: &Tensor, dx: &Tensor) -> Result<()> {
+        let columns = y.columns();
+        let bytes = [y, dy, dx].map(|t| columns * t.dtype.size());
+        for part in self.parts(y.rows(), &bytes) {
+            let call = Call::new(self, SOFTMAX, "softmax_grad").input("y", &rows_of(y, &part, columns)?)?;
+            let call = call.input("dy", &rows_of(dy, &part, columns)?)?;
+            let call = call.output("dx", &rows_of(dx, &part, columns)?, false)?;
+            let call = call.constant("WIDTH", format!("{}u", width(columns)));
+            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 { 0 } else { part.len() })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn cross_entropy_rows(&self, d: &CrossEntropy) -> Result<()> {
+        let (rows, columns) = (d.x.rows(), d.x.columns());
+        self.below(&d.labels, columns, "label")?;
+        let call = Call::new(self, SOFTMAX, "cross_entropy").input("x", &d.x)?.input("labels", &d.labels)?;
+        let call = call.output("loss", &d.loss, false)?.output("lse", &d.lse, false)?;
+        let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
+        call.word("rows", rows).word("columns", columns).run(rows)
+    }
+
+    pub(super) fn cross_entropy_rows_grad(
+        &self,
+        d: &CrossEntropy,
+        dy: &Tensor,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
+        let (rows, columns) = (d.x.rows(), d.x.columns());
+        self.below(&d.labels, columns, "label")?;
+        let call = Call::new(self, SOFTMAX, "cross_entropy_grad").input("x", &d.x)?.input("labels", &d.labels)?;
+        let call = call.input("lse", &d.lse)?.input("dy", dy)?.output("dx", dx, accumulate)?;
+        let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
+        call.word("rows", rows).word("columns", columns).run(rows)
+    }
+
+    pub(super) fn binary_losses(&self, d: &BinaryCrossEntropy) -> Result<()> {
+        let call = Call::new(self, SOFTMAX, "binary_cross_entropy").input("x", &d.x)?.input("targets", &d.targets)?;
+        let call = call.output("loss", &d.loss, false)?.constant("WIDTH", "256u");
+        call.word("count", d.x.len()).run(d.x.len().div_ceil(256))
+    }
+
+    pub(super) fn binary_losses_grad(
+        &self,
+        d: &BinaryCrossEntropy,
+        dy: &Tensor,
+        dx: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
+        let call = Call::new(self, SOFTMAX, "binary_cross_entropy_grad").input("x", &d.x)?;
+        let call = call.input("targets", &d.targets)?.input("dy", dy)?.output("dx", dx, accumulate)?;
+        call.constant("WIDTH", "256u").word("count", d.x.len()).run(d.x.len().div_ceil(256))
+    }
+}

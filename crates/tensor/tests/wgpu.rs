@@ -1,0 +1,196 @@
+//! The wgpu backend from outside: a transformer block beside the CPU's, memory, bindings smaller than tensors, and faults.
+//!
+//! Where there is no adapter, these fail; `cargo test -- --skip wgpu` leaves them out.
+
+mod common;
+
+use avjepa_tensor::{
+    Code, DType, Device, Tensor, Var,
+    backend::wgpu::{Faults, Wgpu},
+    op,
+};
+use common::{Block, backward, distance, grad, grad_bytes, leaf, shared};
+use std::sync::{Arc, LazyLock, mpsc};
+
+fn open(faults: &str) -> Arc<Device> {
+    let faults = Faults::parse(faults).expect("a fault that exists");
+    let name = "wgpu:0";
+    Device::new(name, Box::new(Wgpu::open(name, faults).expect("an adapter; `--skip wgpu` does without")))
+}
+
+fn gpu() -> Arc<Device> {
+    static GPU: LazyLock<Arc<Device>> = LazyLock::new(|| open(""));
+    GPU.clone()
+}
+
+fn settle(device: &Device) -> avjepa_tensor::Result<()> {
+    let (send, receive) = mpsc::channel();
+    device.sync(move |result| send.send(result).unwrap());
+    receive.recv().unwrap()
+}
+
+/// f32 without a detour over float64, which wgpu has not.
+fn values(t: &Tensor) -> Vec<f64> {
+    let t = op::cast(&Var::constant(t.clone()), DType::F32).unwrap().tensor;
+    let bytes = t.device().read_now(&t).unwrap();
+    bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+}
+
+/// The same numbers on another device.
+fn moved(v: &Var, device: &Arc<Device>) -> Var {
+    let t = &v.tensor;
+    let bytes = t.device().read_now(t).unwrap();
+    Var::leaf(Tensor::from_bytes(device, &t.shape, t.dtype, bytes).unwrap(), None).unwrap()
+}
+
+fn offsets(device: &Arc<Device>, values: &[i32]) -> Tensor {
+    common::indices(device, values)
+}
+
+/// Output and all gradients of a block on the CPU and on `device`, as distances.
+fn beside(device: &Arc<Device>, compute: DType) -> Vec<f64> {
+    let (dim, heads, lengths) = (48, 3, [0, 17, 17, 60]);
+    let cpu = shared();
+    let block = Block::new(&cpu, dim, heads, compute, 5);
+    let twin = block.map(|v| moved(v, device));
+    let x = leaf(&cpu, &[60, dim], DType::F32, 40);
+    let x_twin = moved(&x, device);
+    let y = block.forward(&x, &offsets(&cpu, &lengths)).unwrap();
+    let y_twin = twin.forward(&x_twin, &offsets(device, &lengths)).unwrap();
+    backward(&y).unwrap();
+    backward(&y_twin).unwrap();
+    let mut apart = vec![distance(&values(&y_twin.tensor), &values(&y.tensor))];
+    let pairs = block.parameters().zip(twin.parameters()).chain([(&x, &x_twin)]);
+    apart.extend(pairs.map(|(a, b)| distance(&values(&b.grad().unwrap()), &grad(a))));
+    apart
+}
+
+mod wgpu {
+    use super::*;
+
+    #[test]
+    fn a_block_is_the_cpus() {
+        for (compute, bound) in [(DType::F32, 1e-5), (DType::BF16, 2.0 / 128.0)] {
+            for (i, apart) in beside(&gpu(), compute).into_iter().enumerate() {
+                assert!(apart <= bound, "{compute}, tensor {i}: {apart:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_larger_than_a_binding() {
+        // Weights of up to 27648 bytes are seen whole; activations of 34560 are not.
+        let device = open("binding:28672");
+        for (i, apart) in beside(&device, DType::F32).into_iter().enumerate() {
+            assert!(apart <= 1e-5, "tensor {i}: {apart:e}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_bit_equal() {
+        let run = || {
+            let device = gpu();
+            let block = Block::new(&shared(), 48, 3, DType::BF16, 5).map(|v| moved(v, &device));
+            let x = moved(&leaf(&shared(), &[60, 48], DType::F32, 40), &device);
+            backward(&block.forward(&x, &offsets(&device, &[0, 17, 60])).unwrap()).unwrap();
+            block.parameters().map(grad_bytes).collect::<Vec<_>>()
+        };
+        assert!(run() == run());
+    }
+
+    #[test]
+    fn bytes_at_any_place() {
+        let device = gpu();
+        for dtype in [DType::U8, DType::BF16, DType::I32, DType::I64] {
+            let size = dtype.size();
+            let whole = Tensor::zeros(&device, &[23], dtype);
+            let bytes: Vec<u8> = (0..7 * size).map(|i| i as u8 + 1).collect();
+            let (view, part) = (whole.view(5, &[7]).unwrap(), bytes.clone());
+            let to = view.clone();
+            device.submit("upload", move |b| b.write(&to, &part));
+            assert_eq!(device.read_now(&view).unwrap(), bytes, "{dtype}");
+            let mut expected = vec![0; 23 * size];
+            expected[5 * size..12 * size].copy_from_slice(&bytes);
+            assert_eq!(device.read_now(&whole).unwrap(), expected, "{dtype}");
+        }
+        assert_eq!(device.read_now(&Tensor::zeros(&device, &[0], DType::F32)).unwrap(), []);
+    }
+
+    #[test]
+    fn float64_is_refused() {
+        let device = gpu();
+        let x = Tensor::zeros(&device, &[2], DType::F64);
+        let error = device.read_now(&x).expect_err("there is none");
+        assert_eq!(error.code, Code::DType);
+        assert!(error.message.contains("float64"), "{error}");
+        assert!(error.hint.unwrap().contains("float32"));
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let device = open("");
+        let before = device.memory();
+        for i in 0..20 {
+            let x = leaf(&shared(), &[1000 + i, 100], DType::F32, 1);
+            let x = moved(&x, &device);
+            let y = op::unary(&x, avjepa_tensor::backend::Unary::Exp).unwrap();
+            drop(values(&y.tensor));
+        }
+        settle(&device).unwrap();
+        assert_eq!(device.memory().bytes, before.bytes);
+    }
+
+    #[test]
+    fn no_room() {
+        let device = open("memory:100000000");
+        let kept = Tensor::full(&device, &[1000], DType::F32, 2.0);
+        let large = Tensor::zeros(&device, &[40_000_000], DType::F32);
+        let error = device.read_now(&large).expect_err("160 MB of 100");
+        assert_eq!(error.code, Code::Memory);
+        assert!(error.message.starts_with("fill: ") && error.message.contains("160000000 bytes"), "{error}");
+        // What is there stays, and there is room for less.
+        assert_eq!(values(&kept), [2.0; 1000]);
+        assert_eq!(values(&Tensor::full(&device, &[3], DType::F32, 1.0)), [1.0; 3]);
+    }
+
+    #[test]
+    fn a_lost_device() {
+        let device = open("lost:2");
+        let step = || values(&Tensor::full(&device, &[3], DType::F32, 1.0));
+        assert_eq!([step(), step()], [[1.0; 3]; 2]);
+        for _ in 0..2 {
+            let x = Tensor::full(&device, &[3], DType::F32, 1.0);
+            let error = device.read_now(&x).expect_err("it is gone");
+            assert_eq!(error.code, Code::Device);
+            assert!(error.message.contains("lost") && error.message.contains("wgpu:0"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refused_kernel() {
+        let device = open("shader:unary");
+        let x = Var::constant(Tensor::full(&device, &[3], DType::F32, 1.0));
+        let y = op::unary(&x, avjepa_tensor::backend::Unary::Exp).unwrap();
+        let error = device.read_now(&y.tensor).expect_err("it was refused");
+        assert_eq!(error.code, Code::Device);
+        assert!(error.message.starts_with("exp: ") && error.message.contains("unary.unary"), "{error}");
+        assert_eq!(values(&x.tensor), [1.0; 3]);
+    }
+
+    #[test]
+    fn indices_out_of_range() {
+        let device = gpu();
+        let x = Var::constant(Tensor::full(&device, &[2, 3], DType::F32, 1.0));
+        let y = op::index_select(&x, &offsets(&device, &[0, 2])).unwrap();
+        let error = device.read_now(&y.tensor).expect_err("row 2 of 2");
+        assert_eq!(error.code, Code::Argument);
+        assert!(error.message.contains("row 1 is 2, but there are 2 to choose from"), "{error}");
+    }
+
+    #[test]
+    fn names() {
+        let error = Wgpu::open("wgpu:99", Faults::default()).err().expect("not so many");
+        assert_eq!(error.code, Code::Device);
+        assert!(error.message.starts_with("wgpu:99: there is no such adapter"), "{error}");
+    }
+}
