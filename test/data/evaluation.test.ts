@@ -81,7 +81,9 @@ test("clips are spread over the film, crops over its long side; nothing is drawn
     expect(one.starts[first + 2]).toBe(one.starts[first]!);
   }
   expect(one.sound[3]).not.toEqual(one.sound[0]!);
-  expect(await load({ clips: 2, evaluation, seed: 9, workers: 2 })).toEqual(one);
+  expect(await load({ clips: 2, evaluation, seed: 9, workers: 2 })).toEqual(
+    one,
+  );
 });
 
 test("one view is the centre; none is a random crop", async () => {

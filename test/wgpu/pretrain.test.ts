@@ -81,8 +81,8 @@ describe.skipIf(!wanted)("pretraining on wgpu", () => {
     expect(saved.length).toBeGreaterThan(0);
     expect(pretrainOnWgpu(args("lost", ...more)).exitCode).toBe(0);
     expect(losses("lost").length).toBe(8);
-    expect(
-      readFileSync(join(clips.path("lost"), "log.txt"), "utf8"),
-    ).toContain("lost after 24 submissions");
+    expect(readFileSync(join(clips.path("lost"), "log.txt"), "utf8")).toContain(
+      "lost after 24 submissions",
+    );
   }, 240_000);
 });

@@ -19,8 +19,7 @@ const values = (count: number) =>
 async function both(
   f: (on: string) => Tensor,
 ): Promise<[cpu: Float64Array, wgpu: Float64Array]> {
-  const read = async (on: string) =>
-    Float64Array.from(await f(on).toNumbers());
+  const read = async (on: string) => Float64Array.from(await f(on).toNumbers());
   return [await read("cpu"), await read(device)];
 }
 
