@@ -129,10 +129,16 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Waits until `condition` holds; two minutes at most. */
-  async wait(what: string, condition: () => boolean): Promise<void> {
+  async wait(
+    what: string,
+    condition: () => boolean,
+    explain: () => string = () => "",
+  ): Promise<void> {
     for (const end = Date.now() + 120_000; !condition(); await Bun.sleep(100))
       if (Date.now() > end)
-        throw new Error(`waited two minutes for ${what}\n${this.logs()}`);
+        throw new Error(
+          `waited two minutes for ${what}\n${this.logs()}\n${explain()}`,
+        );
   }
 
   /** The end of the daemons' logs and the queue, for a test that fails. */
@@ -146,7 +152,11 @@ export class Cluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.command("scancel", "--state=RUNNING,PENDING", "--user=root");
+    // Daemons that are gone leave their jobs' processes behind.
+    for (let i = 0; i < 200 && this.command("squeue", "-h").out !== ""; i++) {
+      if (i % 20 === 0) this.command("scancel", "--user=root");
+      await Bun.sleep(100);
+    }
     this.command("scontrol", "shutdown");
     const files = [
       "slurmctld.pid",

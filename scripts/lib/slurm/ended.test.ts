@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 
-import { judge } from "./ended.ts";
+import { isTaken, judge } from "./ended.ts";
 import type { JobEvent } from "./events.ts";
 
 const event = (event: JobEvent["event"], more: Partial<JobEvent> = {}) => ({
@@ -43,4 +43,12 @@ test("what was cancelled stays so until it is submitted again", () => {
   const cancelled = [submitted, event("cancelled")];
   expect(judge(cancelled, 75, 40).requeue).toBe(false);
   expect(judge([...cancelled, submitted], 75, 40).requeue).toBe(true);
+});
+
+test("a job that SLURM ends is not queued again, but for its time limit", () => {
+  expect(isTaken({ JobState: "RUNNING", Reason: "None" })).toBe(false);
+  expect(isTaken({ JobState: "COMPLETING", Reason: "TimeLimit" })).toBe(false);
+  expect(isTaken({ JobState: "COMPLETING", Reason: "None" })).toBe(true);
+  expect(isTaken({ JobState: "CANCELLED", Reason: "None" })).toBe(true);
+  expect(isTaken(undefined)).toBe(true);
 });

@@ -6,7 +6,9 @@ import {
   readEvents,
   recordEvent,
 } from "./events.ts";
-import { slurm } from "./run_slurm.ts";
+import { readJob } from "./manage.ts";
+import { records, slurm } from "./run_slurm.ts";
+import { writeJobFile } from "./submit.ts";
 
 /** What comes of a job. */
 export interface Verdict {
@@ -19,6 +21,12 @@ const [usage, stopped] = [2, 75];
 
 /** Stops in a row without a step between them, after which a job gets nowhere. */
 const idleStops = 3;
+
+/** Whether SLURM itself is ending the job, by what it says of it: cancelled, but for its time limit. */
+export function isTaken(record: Record<string, string> | undefined): boolean {
+  if (record?.Reason === "TimeLimit") return false;
+  return !["RUNNING", "TIMEOUT"].includes(record?.JobState ?? "");
+}
 
 /**
  * Decides. A stop after saving goes on later. A crash is tried again, but not
@@ -72,6 +80,14 @@ export function endJob(run: string, code: number): number {
     if (code !== 0) recordEvent(run, { event: "gave_up", ...about, text });
     return code;
   }
+  const shown = slurm("scontrol", "show", "job", "-o", SLURM_JOB_ID);
+  if (isTaken(records(shown.out)[0])) {
+    const taken =
+      "SLURM has ended the job: if it was not preempted, it is over";
+    console.log(taken);
+    recordEvent(run, { event: "taken", ...about, text: taken });
+    return code;
+  }
   // First, since the requeue ends this very process.
   recordEvent(run, { event: "requeued", ...about });
   const queued = slurm("scontrol", "requeue", SLURM_JOB_ID);
@@ -88,8 +104,9 @@ export function endJob(run: string, code: number): number {
       ? `SLURM does not requeue it (${queued.err}): job ${next.out} goes on with it`
       : `it cannot be queued again: ${queued.err}; ${next.err}`,
   );
-  if (next.ok)
+  if (next.ok) {
+    writeJobFile(run, { ...readJob(run), job: next.out });
     recordEvent(run, { event: "submitted", job: next.out, text: "continues" });
-  else recordEvent(run, { event: "gave_up", ...about, text: next.err });
+  } else recordEvent(run, { event: "gave_up", ...about, text: next.err });
   return code;
 }

@@ -7,7 +7,13 @@ import { join } from "node:path";
 export interface JobEvent {
   time: string;
   event:
-    "submitted" | "started" | "ended" | "requeued" | "gave_up" | "cancelled";
+    | "submitted"
+    | "started"
+    | "ended"
+    | "requeued"
+    | "gave_up"
+    | "cancelled"
+    | "taken";
   job?: string;
   /** How often it was queued again before. */
   restart?: number;

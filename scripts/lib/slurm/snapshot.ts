@@ -1,7 +1,16 @@
 /** A copy of the code in the run folder: a job that waits, or comes back, runs what was submitted. */
 
 import { AvjepaError } from "@avjepa/core/error";
-import { cpSync, existsSync, mkdirSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  symlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Built or installed, not in git. */
@@ -18,10 +27,27 @@ export function snapshotCode(root: string, to: string): void {
   for (const path of files(root)) copy(join(root, path), join(to, path));
   for (const name of [...ignored, ...packageModules(root)])
     if (existsSync(join(root, name)))
-      cpSync(join(root, name), join(to, name), {
-        recursive: true,
-        verbatimSymlinks: true,
-      });
+      linkTree(join(root, name), join(to, name));
+}
+
+/**
+ * A second name for every file below a folder, or a copy where the two are on
+ * different disks. For files that are replaced, never written in place: what is
+ * built, what is installed, and a snapshot itself.
+ */
+export function linkTree(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (entry.isDirectory()) linkTree(source, target);
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target);
+    else
+      try {
+        linkSync(source, target);
+      } catch {
+        copyFileSync(source, target);
+      }
+  }
 }
 
 /** Files of the checkout that git tracks, or would; everything below the needed folders outside git. */

@@ -1,12 +1,12 @@
 /** Submitting a job: held until its run folder is complete. */
 
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { recordEvent } from "./events.ts";
 import { mustSlurm, slurm } from "./run_slurm.ts";
 import { type Job, batchScript } from "./script.ts";
-import { snapshotCode } from "./snapshot.ts";
+import { linkTree, snapshotCode } from "./snapshot.ts";
 
 /** What a run folder gets besides the script and the code. */
 export interface Submission {
@@ -82,11 +82,7 @@ function fill(
 ): void {
   mkdirSync(join(run, "ranks"), { recursive: true });
   // The jobs of an array share one copy of the code.
-  if (sibling)
-    cpSync(join(sibling, "code"), join(run, "code"), {
-      recursive: true,
-      verbatimSymlinks: true,
-    });
+  if (sibling) linkTree(join(sibling, "code"), join(run, "code"));
   else snapshotCode(checkout, join(run, "code"));
   writeFileSync(join(run, "submitted.yaml"), config);
   const script = batchScript({ ...job, run, array: null });
