@@ -37,9 +37,7 @@ for (const path of paths) {
 /** What computes on tensors runs on every device there is that has the type; the rest is the host's. */
 function devicesOf(kind: Kind, dtype: DType): string[] {
   const tensors = kind.dtypes.length > 1;
-  return wgpuWanted && tensors && dtype === "float32"
-    ? ["cpu", wgpu]
-    : ["cpu"];
+  return wgpuWanted && tensors && dtype === "float32" ? ["cpu", wgpu] : ["cpu"];
 }
 
 let passed = 0;
