@@ -47,7 +47,7 @@ describe.skipIf(!wanted)("on wgpu", () => {
         const options = { device: on, requiresGrad: true };
         const x = tensor(values(15), [5, 3], { ...options, dtype });
         const w = tensor(values(12), [4, 3], options);
-        linear(x, w).square().sum().backward();
+        linear(x, w, null).square().sum().backward();
         return w.grad as Tensor;
       });
       for (const [i, value] of cpu.entries())
