@@ -3,10 +3,9 @@
  * names, against this code.
  */
 
-import { afterAll, describe, test } from "bun:test";
 import { type DType, setDefaultDevice } from "@avjepa/core";
+import { afterAll, describe, test } from "bun:test";
 import { Glob } from "bun";
-
 import { device as wgpu, wanted as wgpuWanted } from "../wgpu/support.ts";
 import { ParityCase } from "./case.ts";
 import { type Kind, kinds, pending } from "./kinds.ts";

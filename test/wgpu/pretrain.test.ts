@@ -25,7 +25,7 @@ const args = (folder: string, ...more: string[]): string[] => [
   ...["--folder", clips.path(folder)],
   ...small(clips.path("clips.csv")),
   ...["--set", "logging.every_steps=1"],
-  ...["--set", "logging.collapse_every_steps=0"],
+  ...["--set", "logging.collapse_every_steps=100"],
   ...["--set", "model.depth=1", "--set", "model.pred_depth=1"],
   ...more,
 ];

@@ -59,8 +59,8 @@ describe.skipIf(!wanted)("on wgpu", () => {
 
   test("float64 is refused, and host numbers of it are narrowed", async () => {
     const wide = Float64Array.of(1, 2, 3);
-    const narrow = tensor(wide, [3], { device, dtype: "float32" });
-    expect([...(await narrow.toNumbers())]).toEqual([1, 2, 3]);
+    const narrowed = tensor(wide, [3], { device, dtype: "float32" });
+    expect([...(await narrowed.toNumbers())]).toEqual([1, 2, 3]);
     expect(tensor(wide, [3], { device }).toNumbers()).rejects.toThrow(
       "float64",
     );
