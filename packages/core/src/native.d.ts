@@ -144,6 +144,8 @@ export declare function mediaLogMel(audio: Float32Array, mels: number): Float32A
 export declare function mediaMasks(config: string, number: number, samples: number, rows: Float64Array): Array<MaskArrays>;
 /** 8-bit frames normalised, channels first: `[3, T, H, W]`. */
 export declare function mediaNormalise(data: Uint8Array, shape: Array<number>, settings: string): Float32Array;
+/** Starts a loader of pictures; `config` is its configuration as JSON. */
+export declare function mediaOpenImages(config: string): MediaLoader;
 /** Starts a loader; `config` is the loader's configuration as JSON. */
 export declare function mediaOpenLoader(config: string): MediaLoader;
 /**
@@ -193,5 +195,10 @@ export declare function operations(): Array<string>;
 export declare function read(handle: number): Promise<Uint8Array>;
 /** Resolves once everything enqueued on the device has run. */
 export declare function sync(number: number): Promise<void>;
+/**
+ * Reads the object of a file of torch.save, without its tensors' values, as JSON: `{ tensors, root }`. Nothing in the file is
+ * ever run.
+ */
+export declare function torchOpen(path: string): Promise<string>;
 /** Copies bytes (little endian, C order) to a new tensor: its handle. */
 export declare function upload(number: number, dtype: number, shape: Array<number>, bytes: Uint8Array): number;
