@@ -58,7 +58,8 @@ await runCommand<DoctorOptions>(command, async (options) => {
       (name) =>
         !machine.devices.some(
           (device) =>
-            device.usable && (device.name === name || device.name === `${name}:0`),
+            device.usable &&
+            (device.name === name || device.name === `${name}:0`),
         ),
     );
     if (missing.length > 0)

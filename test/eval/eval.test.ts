@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
-import { Bench, kinds, root, run, sets } from "./support.ts";
+import { Bench, cpu, kinds, root, run, sets } from "./support.ts";
 
 let bench: Bench;
 beforeAll(async () => {
@@ -132,7 +132,12 @@ describe("videos", () => {
     ];
     expect(run("eval", args("straight")).exitCode).toBe(0);
     const child = Bun.spawn(
-      [process.execPath, join(root, "scripts/eval.ts"), ...args("stopped")],
+      [
+        process.execPath,
+        join(root, "scripts/eval.ts"),
+        ...args("stopped"),
+        ...cpu,
+      ],
       { cwd: root, stdout: "pipe", stderr: "pipe" },
     );
     const csv = join(bench.path("stopped"), "avjepaTiny_eval_r0.csv");

@@ -101,10 +101,13 @@ export const sets = (values: Record<string, unknown>): string[] =>
     `${key}=${value}`,
   ]);
 
+/** Other devices are looked for where none is named. */
+export const cpu = ["--devices", "cpu"];
+
 /** Runs a command to its end. */
 export function run(command: "pretrain" | "eval", args: readonly string[]) {
   const { stdout, stderr, exitCode } = Bun.spawnSync(
-    [process.execPath, join(root, `scripts/${command}.ts`), ...args],
+    [process.execPath, join(root, `scripts/${command}.ts`), ...args, ...cpu],
     { cwd: root },
   );
   return { out: String(stdout), err: String(stderr), exitCode };

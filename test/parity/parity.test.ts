@@ -3,10 +3,12 @@
  * names, against this code.
  */
 
+import { type DType, setDefaultDevice } from "@avjepa/core";
 import { afterAll, describe, test } from "bun:test";
 import { Glob } from "bun";
+import { device as wgpu, wanted as wgpuWanted } from "../wgpu/support.ts";
 import { ParityCase } from "./case.ts";
-import { kinds, pending } from "./kinds.ts";
+import { type Kind, kinds, pending } from "./kinds.ts";
 
 const roots = [
   new URL("../fixtures/parity", import.meta.url).pathname,
@@ -37,9 +39,7 @@ for (const path of paths) {
 /** What computes on tensors runs on every device there is that has the type; the rest is the host's. */
 function devicesOf(kind: Kind, dtype: DType): string[] {
   const tensors = kind.dtypes.length > 1;
-  return wgpuWanted && tensors && dtype === "float32"
-    ? ["cpu", wgpu]
-    : ["cpu"];
+  return wgpuWanted && tensors && dtype === "float32" ? ["cpu", wgpu] : ["cpu"];
 }
 
 let passed = 0;

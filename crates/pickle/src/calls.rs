@@ -67,6 +67,12 @@ pub fn call(heap: &mut Heap, global: Global, arguments: &[Id]) -> Result<Id> {
             let dtype = NumpyType { kind: 'O', size: 0, big_endian: false };
             heap.add(Node::NumpyArray(Box::new(NumpyArray { dtype, shape: Vec::new(), fortran: false, data })))
         }
+        (Global::NumpyFromBuffer, &[data, dtype, shape, order]) => {
+            let Node::NumpyType(dtype) = *heap.get(dtype) else { return fail("an array has no type") };
+            let shape = heap.sizes(shape, "an array's size")?;
+            let fortran = heap.str(order) == Some("F");
+            heap.add(Node::NumpyArray(Box::new(NumpyArray { dtype, shape, fortran, data })))
+        }
         (Global::NumpyType, &[name, ..]) => {
             let dtype = numpy_type(heap.str(name).unwrap_or_default())?;
             heap.add(Node::NumpyType(dtype))
@@ -233,15 +239,13 @@ fn path(heap: &mut Heap, parts: &[Id]) -> Result<Id> {
     heap.add(Node::Str(joined))
 }
 
-/// Text of Latin-1 as its bytes, in place.
+/// Text of Latin-1 as its bytes. (Not in place: Python shares short texts, so a key may be the same object.)
 fn encode(heap: &mut Heap, text: Id) -> Result<Id> {
-    if matches!(heap.get(text), Node::Bytes(_)) {
-        return Ok(text);
-    }
-    let latin = heap.str(text).ok_or_else(|| PickleError::new("what is encoded is no text"))?;
-    let bytes = latin.chars().map(|c| u8::try_from(u32::from(c))).collect::<std::result::Result<Vec<u8>, _>>();
-    *heap.get_mut(text) = Node::Bytes(bytes.map_err(|_| PickleError::new("bytes are written in no known way"))?);
-    Ok(text)
+    let text = heap.str(text).ok_or_else(|| PickleError::new("what is encoded is no text"))?;
+    let bytes = text.chars().map(|c| u8::try_from(u32::from(c))).collect::<std::result::Result<Vec<u8>, _>>();
+    let bytes = bytes.map_err(|_| PickleError::new("bytes are written in no known way"))?;
+    heap.charge(bytes.len())?;
+    heap.add(Node::Bytes(bytes))
 }
 
 /// `f8`, `<U12`, `O`.

@@ -35,6 +35,8 @@ pub enum Global {
     Type,
     Reconstructor,
     NumpyReconstruct,
+    /// How protocol 5 writes arrays of numbers.
+    NumpyFromBuffer,
     NumpyScalar,
     NumpyArray,
     NumpyType,
@@ -54,6 +56,14 @@ pub fn resolve(module: &str, name: &str) -> Option<Global> {
         | ("torch._tensor", "Tensor")
         | ("torch.nn.parameter" | "torch.nn", "Parameter")
         | ("torch.nn.parameter", "Buffer") => G::TensorClass,
+        // Classes of the first versions, one for each type: `torch.FloatTensor`.
+        ("torch" | "torch.cuda", class)
+            if class
+                .strip_suffix("Tensor")
+                .is_some_and(|kind| DType::of_storage(&format!("{kind}Storage")).is_some()) =>
+        {
+            G::TensorClass
+        }
         ("torch", "Size") => G::Tuple,
         ("torch", "device") => G::Device,
         ("torch" | "torch.cuda" | "torch.storage", storage) if storage.ends_with("Storage") => {
@@ -78,6 +88,7 @@ pub fn resolve(module: &str, name: &str) -> Option<Global> {
         ("numpy", "dtype") => G::NumpyType,
         ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => G::NumpyReconstruct,
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => G::NumpyScalar,
+        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => G::NumpyFromBuffer,
         _ => return None,
     })
 }

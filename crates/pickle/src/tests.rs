@@ -44,13 +44,16 @@ fn plain_values() {
         (b"\x80\x02G\x7f\xf0\0\0\0\0\0\0.", r#"{"f":"inf"}"#),
         (b"\x80\x02\x8a\x08\0\0\0\0\0\0\0\x80.", r#"{"i":"-9223372036854775808"}"#),
         (b"\x80\x02\x8a\x09\0\0\0\0\0\0\0\0\x01.", r#"{"i":"18446744073709551616"}"#),
+        // Bytes of protocol 2; the text they are made of is a key as well.
+        (b"\x80\x02}X\x01\0\0\0bq\0c_codecs\nencode\nh\0X\x06\0\0\0latin1\x86Rs.", r#"{"d":["b",{"b":"62"}]}"#),
         (b"\x80\x03C\x02\x00\xff.", r#"{"b":"00ff"}"#),
         (b"\x80\x02K\x01K\x02K\x03\x87.", "[1,2,3]"),
         (b"\x80\x02cargparse\nNamespace\n)\x81}X\x01\0\0\0kK\x05sb.", r#"{"d":["k",5]}"#),
         (b"\x80\x02ccopy_reg\n_reconstructor\n(cargparse\nNamespace\nc__builtin__\nobject\nNtR}X\x01\0\0\0kK\x05sb.", r#"{"d":["k",5]}"#),
-        (b"\x80\x02ccollections\nOrderedDict\n](]X\x01\0\0\0kaK\x05aa\x85R.", r#"{"d":["k",5]}"#),
+        (b"\x80\x02ccollections\nOrderedDict\n]]X\x01\0\0\0kaK\x05aa\x85R.", r#"{"d":["k",5]}"#),
         (b"\x80\x02ctorch\nfloat16\n.", r#""torch.float16""#),
         (b"\x80\x02cpathlib\nPosixPath\n(X\x01\0\0\0/X\x01\0\0\0aX\x01\0\0\0btR.", r#""/a/b""#),
+        (b"\x80\x05cnumpy._core.numeric\n_frombuffer\n(C\x02\x01\x02cnumpy\ndtype\nX\x02\0\0\0u1\x89\x88\x87RK\x02\x85X\x01\0\0\0CtR.", "[1,2]"),
         (b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0f8\x89\x88\x87RC\x08\0\0\0\0\0\0\xe0?\x86R.", "0.5"),
     ] {
         assert_eq!(root(object).as_deref(), Ok(json), "{}", String::from_utf8_lossy(object));
@@ -67,7 +70,7 @@ fn names_that_could_do_something_are_refused() {
     }
     // A name that is allowed is still no function to call with anything.
     assert!(root(b"\x80\x02ctorch\nSize\nK\x05\x85R.").is_err());
-    assert!(root(b"\x80\x02c__builtin__\nint\nX\x01\0\0\05\x85R.").is_err());
+    assert!(root(b"\x80\x02c__builtin__\nint\nX\x01\x00\x00\x005\x85R.").is_err());
     assert!(root(b"\x80\x02ctorch\nSize\n.").unwrap_err().contains("a class or a function"));
 }
 

@@ -90,8 +90,7 @@ impl Device {
             }
             let run = || kernel(device.backend());
             // A span ends when the work is done, not when it has been handed to the device.
-            let timed =
-                || run().and_then(|()| device.trace.is_on().then(|| device.backend().finish()).unwrap_or(Ok(())));
+            let timed = || run().and_then(|()| if device.trace.is_on() { device.backend().finish() } else { Ok(()) });
             if let Err(mut error) = device.trace.record(op, || guard(op, timed)) {
                 if !error.message.starts_with(&format!("{op}: ")) {
                     error.message = format!("{op}: {}", error.message);

@@ -4,7 +4,7 @@ import { AvjepaError, native } from "@avjepa/core";
 import { makeIndex, mediaExtensions, readIndex } from "@avjepa/data";
 import type { LabelledIndex } from "@avjepa/evals";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, join, normalize, relative, resolve } from "node:path";
 
 /** An index that a loader can open, and its labels. */
 export interface EvalIndex extends LabelledIndex {
@@ -46,7 +46,7 @@ export async function openIndex(
   return {
     name,
     file,
-    paths: lines.paths,
+    paths: lines.paths.map((path) => normalize(path)),
     labels: Array.from(lines.labels),
     fingerprint: lines.fingerprint,
     classes: made?.classes.map((c) => c.name) ?? null,

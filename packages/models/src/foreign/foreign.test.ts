@@ -147,7 +147,7 @@ describe("what weights say", () => {
     );
     expect(found.layout).toBe("probe");
     expect(() => describeForeignProbe(found, { numHeads: 2 })).toThrow(
-      "unused for V-JEPA's probes",
+      "whether the probe applies the projection",
     );
     const { projection, classes } = describeForeignProbe(found, {
       numHeads: 2,

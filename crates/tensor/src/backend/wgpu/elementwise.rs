@@ -156,9 +156,9 @@ impl Wgpu {
             let (a, b, y) = (side(&d.a, &d.a_strides)?, side(&d.b, &d.b_strides)?, side(&d.y, &[1])?);
             let call = Call::new(self, BROADCAST, if integer { "integers" } else { "floats" });
             let mut call = call.input("a", &a)?.input("b", &b)?.output("y", &y, d.accumulate)?;
-            for i in 0..RANK {
+            for (i, name) in SIZES.into_iter().enumerate() {
                 let size = if cut && i == 0 { part.len() } else { d.y.shape.get(i).copied().unwrap_or(1) };
-                call = call.word(SIZES[i], size);
+                call = call.word(name, size);
             }
             for (names, strides) in [(STRIDES_A, &d.a_strides), (STRIDES_B, &d.b_strides)] {
                 for (i, name) in names.into_iter().enumerate() {
