@@ -66,7 +66,7 @@ test("what was stopped goes on after its last whole shard", async () => {
   const audio = await third.open("audio");
   expect([...audio.indices]).toEqual([1, 2, 4]);
   expect([...audio.pooled()]).toEqual([1, -1, 2, -2, 4, -4]);
-});
+}, 30_000);
 
 test("any other setting is another folder", () => {
   const key = settingsKey(settings);
