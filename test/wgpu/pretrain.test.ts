@@ -17,7 +17,7 @@ import { device, pretrainOnWgpu, wanted } from "./support.ts";
 let clips: Clips;
 beforeAll(() => {
   if (wanted) clips = new Clips(4);
-});
+}, 60_000);
 afterAll(() => clips?.[Symbol.dispose]());
 
 const args = (folder: string, ...more: string[]): string[] => [
