@@ -89,7 +89,7 @@ describe.skipIf(withoutMpi !== null)("one, two and four processes", () => {
     for (const ranks of [2, 4]) {
       expect(heldOut(ranks)).toHaveLength(ranks);
       for (const loss of heldOut(ranks))
-        expect(Math.abs(loss / one - 1)).toBeLessThan(1e-5);
+        expect(Math.abs(loss / one - 1)).toBeLessThan(1e-3);
     }
   });
 });
