@@ -3,7 +3,7 @@
 # Safe to run again, and fast when nothing is missing.
 #
 #   bash scripts/setup.sh         to use the project
-#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, MPI, a Vulkan driver)
+#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, MPI; for AVJEPA_TEST_DEVICES=wgpu a Vulkan driver)
 #
 # MPI, for runs of several processes, is used where it is installed; nothing else needs it.
 # AVJEPA_NO_MEDIA=1 builds without FFmpeg: no video files then, only wav, flac, aiff, caf, mp3 and ogg-vorbis.
@@ -47,13 +47,13 @@ if [ "${1:-}" = test ] && ! command -v mpicc >/dev/null; then
   has_libclang || missing+=(libclang-dev)
 fi
 
-# Kernels for GPUs are tested on Mesa's driver for the processor where there is none for a GPU.
+# Kernels for GPUs, when they are to be tested, run on Mesa's driver for the processor where there is none for a GPU.
 has_vulkan() {
   ldconfig -p 2>/dev/null | grep 'libvulkan\.so\.1' >/dev/null || return 1
   [ -n "${VK_DRIVER_FILES:-}" ] && return 0
   { ls /usr/share/vulkan/icd.d /etc/vulkan/icd.d; true; } 2>/dev/null | grep '\.json$' >/dev/null
 }
-if [ "${1:-}" = test ] && [ "$(uname)" = Linux ] && ! has_vulkan; then
+if [ "${1:-}" = test ] && [[ "${AVJEPA_TEST_DEVICES:-}" == *wgpu* ]] && [ "$(uname)" = Linux ] && ! has_vulkan; then
   missing+=(libvulkan1 mesa-vulkan-drivers)
 fi
 

@@ -15,6 +15,8 @@ import { workspaceArguments } from "./lib/workspace.ts";
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
 const packages = workspaceArguments();
+/** Kernels of wgpu are tested when asked for: on a driver for the processor they take many minutes. */
+const withWgpu = (process.env.AVJEPA_TEST_DEVICES ?? "").includes("wgpu");
 let passed = 0;
 let failed = 0;
 
@@ -73,6 +75,7 @@ function cargoTests(): void {
     "--locked",
     ...packages,
     "--no-fail-fast",
+    ...(withWgpu ? ["--", "--include-ignored"] : []),
   ]);
   const counts = [
     ...output.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g),

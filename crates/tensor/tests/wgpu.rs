@@ -1,6 +1,6 @@
 //! The wgpu backend from outside: a transformer block beside the CPU's, memory, bindings smaller than tensors, and faults.
 //!
-//! Where there is no adapter, these fail; `cargo test -- --skip wgpu` leaves them out.
+//! They need an adapter, and are ignored unless asked for: `AVJEPA_TEST_DEVICES=wgpu bun run test`.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock, mpsc};
 fn open(faults: &str) -> Arc<Device> {
     let faults = Faults::parse(faults).expect("a fault that exists");
     let name = "wgpu:0";
-    Device::new(name, Box::new(Wgpu::open(name, faults).expect("an adapter; `--skip wgpu` does without")))
+    Device::new(name, Box::new(Wgpu::open(name, faults).expect("an adapter")))
 }
 
 fn gpu() -> Arc<Device> {
@@ -69,6 +69,7 @@ mod wgpu {
     use super::*;
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn a_block_is_the_cpus() {
         for (compute, bound) in [(DType::F32, 1e-5), (DType::BF16, 2.0 / 128.0)] {
             for (i, apart) in beside(&gpu(), compute).into_iter().enumerate() {
@@ -78,6 +79,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn tensors_larger_than_a_binding() {
         // Weights of up to 27648 bytes are seen whole; activations of 34560 are not.
         let device = open("binding:28672");
@@ -87,6 +89,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn a_run_is_bit_equal() {
         let run = || {
             let device = gpu();
@@ -99,6 +102,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn bytes_at_any_place() {
         let device = gpu();
         for dtype in [DType::U8, DType::BF16, DType::I32, DType::I64] {
@@ -117,6 +121,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn float64_is_refused() {
         let device = gpu();
         let x = Tensor::zeros(&device, &[2], DType::F64);
@@ -127,6 +132,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn memory_is_used_again() {
         let device = open("");
         let before = device.memory();
@@ -141,6 +147,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn no_room() {
         let device = open("memory:100000000");
         let kept = Tensor::full(&device, &[1000], DType::F32, 2.0);
@@ -154,6 +161,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn a_lost_device() {
         let device = open("lost:2");
         let step = || values(&Tensor::full(&device, &[3], DType::F32, 1.0));
@@ -167,6 +175,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn a_refused_kernel() {
         let device = open("shader:unary");
         let x = Var::constant(Tensor::full(&device, &[3], DType::F32, 1.0));
@@ -178,6 +187,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn indices_out_of_range() {
         let device = gpu();
         let x = Var::constant(Tensor::full(&device, &[2, 3], DType::F32, 1.0));
@@ -188,6 +198,7 @@ mod wgpu {
     }
 
     #[test]
+    #[ignore = "needs a graphics adapter"]
     fn names() {
         let error = Wgpu::open("wgpu:99", Faults::default()).err().expect("not so many");
         assert_eq!(error.code, Code::Device);
