@@ -12,7 +12,7 @@ export interface CommonOptions {
   config?: string;
   /** `logging.folder` */
   folder?: string;
-  /** `cpu`, `wgpu:1`, `cuda:0`, …; one process each. Empty: the best there is. */
+  /** `cpu`, `wgpu:1`, `cuda:0`, …; one process each. Empty: the CPU. */
   devices: string[];
   /** Processes, for cpu. */
   ranks?: number;
@@ -57,7 +57,7 @@ const add: Record<CommonOption, (command: Command) => void> = {
   devices: (c) =>
     c.option(
       "--devices <device...>",
-      "cpu, wgpu, wgpu:1, cuda, cuda:0 cuda:1 or cuda:0,cuda:1; one process a device (default: CUDA, else a GPU through wgpu, else cpu)",
+      "cpu, wgpu, wgpu:1, cuda, cuda:0 cuda:1 or cuda:0,cuda:1; one process a device (default: cpu)",
       (text: string, before: string[] = []) => [...before, ...text.split(",")],
     ),
   ranks: (c) => c.option("--ranks <n>", "processes, for cpu", wholeNumber(1)),

@@ -227,13 +227,13 @@ test("the machine", () => {
   const machine = JSON.parse(out.trim().split("\n").at(-1) ?? "");
   expect(machine.cores).toBeGreaterThan(0);
   expect(machine.compute).toMatch(/\d+ threads?/);
-  expect(machine.devices.map(({ name }: { name: string }) => name)).toEqual([
-    "cpu",
-    "wgpu",
-    "cuda",
-  ]);
+  // Adapters, where there are any, are `wgpu:0`, `wgpu:1`, …
+  const names = machine.devices.map(
+    ({ name }: { name: string }) => name.split(":")[0],
+  );
+  expect([...new Set(names)].toSorted()).toEqual(["cpu", "cuda", "wgpu"]);
   const text = doctor("--devices").out;
-  expect(text).toContain("the backends wgpu and cuda are not in this build");
+  expect(text).toMatch(/cuda +not in this build/);
   expect(text).toMatch(/ffmpeg +found/);
 });
 

@@ -119,7 +119,7 @@ describe("configuration", () => {
     ]);
   });
 
-  test.each(["cuda", "wgpu:3", "cpu,cpu"])(
+  test.each(["cuda", "wgpu:3", "cuda:0,cuda:1"])(
     "devices that are not there: %s",
     (devices) => {
       refused(run("never", "--devices", devices), /cuda|wgpu|processes/);

@@ -89,7 +89,8 @@ const script = join(root, "scripts/pretrain.ts");
 export function pretrain(...args: string[]) {
   const { stdout, stderr, exitCode } = Bun.spawnSync(
     [process.execPath, script, ...args],
-    { cwd: root },
+    // Vulkan drivers complain on standard error where the folder is not named.
+    { cwd: root, env: { XDG_RUNTIME_DIR: tmpdir(), ...process.env } },
   );
   return { out: String(stdout), err: String(stderr), exitCode };
 }

@@ -385,7 +385,7 @@ mod tests {
         assert!(message(folder.join("absent.csv")).contains("there is no index"));
         assert!(message(folder.clone()).contains("is a folder"));
         assert!(message(write("a.npy", b"\x93NUMPY")).contains("NumPy"));
-        let array = b"\x93NUMPY\x01\0\x36\0{'descr': '<U3', 'fortran_order': False, 'shape': (2,), }\na\0\0\0b\0\0\0\0\0\0\0c\0\0\0d\0\0\0e\0\0\0";
+        let array = b"\x93NUMPY\x01\0\x3a\0{'descr': '<U3', 'fortran_order': False, 'shape': (2,), }\na\0\0\0b\0\0\0\0\0\0\0c\0\0\0d\0\0\0e\0\0\0";
         let numpy = Index::read(&[write("b.npy", array)]).unwrap();
         assert_eq!((numpy.get(0).path.clone(), numpy.get(1).label), (folder.join("ab"), 0));
         assert!(message(write("a.parquet", b"x")).contains("does not end in .csv"));

@@ -1,10 +1,10 @@
 /** The device a run is on, from `--devices`. */
 
-import { adapters, AvjepaError, setDefaultDevice } from "@avjepa/core";
+import { AvjepaError, setDefaultDevice } from "@avjepa/core";
 
 /**
- * Opens it; a process has one. Without a name it is a GPU through wgpu where
- * there is one, else the CPU.
+ * Opens it; a process has one. Without a name it is the CPU: the kernels for
+ * GPUs are not tuned yet, and so are taken only when asked for.
  *
  * @throws AvjepaError AVJ_DEVICE naming what is not there.
  */
@@ -15,15 +15,7 @@ export function openDevice(devices: readonly string[]): string {
       `${devices.length} devices were named, but this command runs as one process`,
       { hint: "name one: --devices cpu" },
     );
-  const [device = bestDevice()] = devices;
+  const [device = "cpu"] = devices;
   setDefaultDevice(device);
   return device;
-}
-
-/** A driver that computes on the processor is slower than the CPU's own kernels. */
-function bestDevice(): string {
-  const usable = adapters().some(
-    ({ kind, lacks }) => kind !== "software" && lacks === undefined,
-  );
-  return usable ? "wgpu" : "cpu";
 }

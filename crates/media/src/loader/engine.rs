@@ -230,8 +230,10 @@ impl Shared {
         if begin >= total || (self.settings.drop_last && !whole) {
             return None;
         }
+        // Of a last batch that is not full, the last ranks may have nothing: they are done.
         let mine = self.order.position(begin, 0);
-        Some((begin, total.saturating_sub(mine).min(share.batch as u64) as usize))
+        let size = total.saturating_sub(mine).min(share.batch as u64) as usize;
+        (size > 0).then_some((begin, size))
     }
 
     /// A thread's life: take a slot, fill it.
