@@ -24,7 +24,7 @@ export const asked = {
 
 /** The same for every encoder, view and question. */
 const probe = {
-  epochs: 8,
+  epochs: 12,
   batch: 64,
   lr: 1e-3,
   weightDecay: 0.01,
