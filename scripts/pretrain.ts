@@ -107,9 +107,7 @@ await runCommand(command, async (options) => {
     const self = [process.execPath, import.meta.path, ...process.argv.slice(2)];
     return { exitCode: await runRanks(launch.world, self), silent: true };
   }
-  // Several processes that were given no devices share the processor.
-  const shared = launch.world > 1 && launch.devices.length === 0;
-  const device = openDevice(shared ? ["cpu"] : launch.devices.slice(0, 1));
+  const device = openDevice(launch.devices.slice(0, 1));
   const about = { device: `${device} (${describeDevice(device)})` };
   if (options.dryRun) {
     const samples = countSamples(config.data.datasets);
