@@ -61,7 +61,7 @@ describe.skipIf(!wanted)("on wgpu", () => {
     const wide = Float64Array.of(1, 2, 3);
     const narrowed = tensor(wide, [3], { device, dtype: "float32" });
     expect([...(await narrowed.toNumbers())]).toEqual([1, 2, 3]);
-    expect(tensor(wide, [3], { device }).toNumbers()).rejects.toThrow(
+    await expect(tensor(wide, [3], { device }).toNumbers()).rejects.toThrow(
       "float64",
     );
   });

@@ -106,7 +106,9 @@ describe("round trip", () => {
 
   test("a folder that is not there", async () => {
     const path = join(folder, "no", "where.safetensors");
-    expect(saveSafetensors(path, {})).rejects.toThrow("where.safetensors");
+    await expect(saveSafetensors(path, {})).rejects.toThrow(
+      "where.safetensors",
+    );
   });
 });
 

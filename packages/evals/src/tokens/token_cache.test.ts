@@ -44,7 +44,7 @@ test("what was stopped goes on after its last whole shard", async () => {
     "00000.safetensors",
     "cache.json",
   ]);
-  expect(second.open("joint")).rejects.toThrow("not complete: 2 samples");
+  await expect(second.open("joint")).rejects.toThrow("not complete: 2 samples");
   await second.add([sample(2, 1)], [], 2, 3);
   const lost = { index: 3, path: "x.mp4", reason: "broken" };
   await second.add([sample(4, 1)], [lost], 2, 5);

@@ -34,6 +34,6 @@ test("an error comes at the next call, once, and the checkpoint before it stays"
   expect(() => writer.check()).toThrow("the disk is full");
   writer.check();
   await writer.begin(fail);
-  expect(writer.finish()).rejects.toThrow("the disk is full");
+  await expect(writer.finish()).rejects.toThrow("the disk is full");
   expect((await writer.finish())?.step).toBe(3);
 });
