@@ -24,8 +24,8 @@ export const asked = {
 
 /** The same for every encoder, view and question. */
 const probe = {
-  epochs: 12,
-  batch: 64,
+  epochs: 16,
+  batch: 32,
   lr: 1e-3,
   weightDecay: 0.01,
   numHeads: 4,
