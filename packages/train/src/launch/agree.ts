@@ -1,9 +1,10 @@
 /** What the processes of a run decide together, so that all do the same. */
 
-import type { FileCounts, FileEvent } from "@avjepa/data";
+import type { FileCounts } from "@avjepa/data";
 
 import { openCheckpoint } from "../checkpoint/store.ts";
 import type { Collective } from "../collective.ts";
+import type { RunFileEvent } from "../log/file_report.ts";
 import type { Start } from "../previous_run.ts";
 import { stopSignals } from "../signals.ts";
 import type { StopSignal } from "../signals.ts";
@@ -34,7 +35,7 @@ export interface StepPart {
   /** The signal that asked this process to stop. */
   signal: StopSignal | undefined;
   /** News of files. */
-  events: readonly FileEvent[];
+  events: readonly RunFileEvent[];
 }
 
 /**
@@ -63,7 +64,7 @@ export async function stepOfAll(
     news === 0
       ? []
       : (await ranks.gather(JSON.stringify(events))).flatMap(
-          (text) => JSON.parse(text) as FileEvent[],
+          (text) => JSON.parse(text) as RunFileEvent[],
         );
   return {
     rows,
