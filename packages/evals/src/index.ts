@@ -49,6 +49,7 @@ export {
   type SkippedFile,
   type TokenType,
 } from "./tokens/encode_clips.ts";
+export { FrameByFrame } from "./tokens/frame_by_frame.ts";
 export {
   encodeIndex,
   type EncodeOptions,

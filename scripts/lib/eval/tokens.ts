@@ -80,18 +80,18 @@ export async function tokensOf(
 async function encoded(
   maker: TokenMaker,
   name: string,
-  { batch, open, sequences, tokens }: SampleSource,
+  { batch, encoder, open, sequences, tokens }: SampleSource,
   total: number,
   root: string,
   settings: CacheSettings,
 ): Promise<TokenCache | null> {
-  const { model, stages, stop } = maker;
+  const { stages, stop } = maker;
   const cache = new TokenCache(root, settings);
   if (cache.done > 0)
     stages.say(`tokens of ${name}: going on after ${cache.done} samples`);
   else requireRoom(maker, name, total * tokens, root);
   stages.begin(`encoding ${name}`, "samples", cache.done);
-  const whole = await encodeIndex(model.encoder, cache, {
+  const whole = await encodeIndex(encoder, cache, {
     ...sequences,
     total,
     batch,
