@@ -256,6 +256,15 @@ describe("other tasks", () => {
         expect(R10).toBe(100);
         expect(R5).toBeGreaterThanOrEqual(R1);
       }
+    // The vectors are kept, each shard whole or not at all.
+    const [name] = readdirSync(bench.path("retrieval/vectors"));
+    const state = bench.path(`retrieval/vectors/${name}/cache.json`);
+    const kept = JSON.parse(readFileSync(state, "utf8"));
+    expect(kept).toMatchObject({ done: 8, complete: true, shards: 1 });
+    const again = run("eval", [path, ...bench.small("retrieval")]);
+    expect(again.exitCode).toBe(0);
+    expect(bench.result("retrieval")).toEqual(result);
+    expect(JSON.parse(readFileSync(state, "utf8"))).toEqual(kept);
   }, 60_000);
 
   test("pixels and spectrograms from what is predicted", () => {

@@ -1,7 +1,8 @@
 /** What can be read from an encoder's frozen features of the demo's clips. */
 
-import { ClipLoader } from "@avjepa/data";
+import { type ClipBatch, ClipLoader } from "@avjepa/data";
 import {
+  encodeBatch,
   encodeIndex,
   predictAll,
   ProbeGrid,
@@ -101,9 +102,9 @@ async function tokensOf(
     index,
     inputs: Object.keys(views),
   });
-  await encodeIndex(encoder, cache, {
-    ...sequences,
-    inputs: views,
+  await encodeIndex(cache, {
+    encode: (batch: ClipBatch, position) =>
+      encodeBatch(encoder, batch, position, { ...sequences, inputs: views }),
     total: scenes.length,
     batch: many,
     open: (position) =>

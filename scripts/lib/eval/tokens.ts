@@ -1,7 +1,12 @@
 /** The tokens of an evaluation's splits: found in the cache, or made. */
 
 import { AvjepaError } from "@avjepa/core";
-import { type CacheSettings, encodeIndex, TokenCache } from "@avjepa/evals";
+import {
+  type CacheSettings,
+  encodeBatch,
+  encodeIndex,
+  TokenCache,
+} from "@avjepa/evals";
 import {
   formatBytes,
   type ResolvedEvalConfig,
@@ -91,8 +96,9 @@ async function encoded(
     stages.say(`tokens of ${name}: going on after ${cache.done} samples`);
   else requireRoom(maker, name, total * tokens, root);
   stages.begin(`encoding ${name}`, "samples", cache.done);
-  const whole = await encodeIndex(encoder, cache, {
-    ...sequences,
+  const whole = await encodeIndex(cache, {
+    encode: (samples, position) =>
+      encodeBatch(encoder, samples, position, sequences),
     total,
     batch,
     open,
