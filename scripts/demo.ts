@@ -125,8 +125,9 @@ await runCommand(command, async (options) => {
 });
 
 /** What distinguishes the weights of a checkpoint. */
-const weightsOf = ({ state }: Checkpoint): string =>
-  state.files["weights.safetensors"]!.sha256;
+function weightsOf({ state }: Checkpoint): string {
+  return state.files["weights.safetensors"]!.sha256;
+}
 
 /** A line for what begins. */
 function stage(text: string): void {
