@@ -119,6 +119,10 @@ export async function runProbes(
     meta.seed,
   );
   const { train, heldOut } = split;
+  if (points.length > 1 && heldOut.length === 0)
+    stages.say(
+      `${task.tag}: no class has a sample to spare that could choose among ${points.length} probes: the first is taken`,
+    );
   const training = new ProbeTraining(grid, {
     sets: task.train,
     labels: task.trainLabels,

@@ -110,6 +110,16 @@ function missingKeys(config: EvalConfig) {
   return needed.filter((key) => data[key] === undefined);
 }
 
+/** Keys that the evaluation has no use for: variables of the environment in them may be unset. */
+export function unreadKeys({ data, eval_name, probe }: EvalConfig): string[] {
+  const keys: string[] = [];
+  if (data.dataset_train !== undefined && data.dataset_val !== undefined)
+    keys.push("data.root_path", "data.image_folder");
+  if (probe.checkpoint !== null || eval_name === "retrieval")
+    keys.push("data.dataset_train");
+  return keys;
+}
+
 /** The grid of probes. */
 function gridOf({ optimization, probe, meta }: EvalConfig) {
   const one = meta.compat === "reference";
