@@ -56,6 +56,7 @@ import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
 import { freeBytes } from "./lib/doctor/machine.ts";
+import { onFirstRank } from "./lib/on_first_rank.ts";
 import { makeOnlineProbe } from "./lib/online_probe.ts";
 
 const command = makeCommand({
@@ -84,7 +85,12 @@ const command = makeCommand({
   ],
 });
 
-await runCommand(command, async (options) => {
+command.option(
+  "--allow-missing <pattern...>",
+  "weights that the published checkpoint of meta.init_from may lack, such as 'patch_embed.audio_proj.*'",
+);
+
+await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   // --- What is asked for -------------------------------------------------------------------------------------------
   const path = options.config as string;
   const { folder, seed, set } = options;
@@ -96,6 +102,7 @@ await runCommand(command, async (options) => {
     world: launch.world,
     allowUnset: options.dryRun,
   });
+  config.meta.allow_missing.push(...(options.allowMissing ?? []));
   const isFirst = (launch.place?.rank ?? 0) === 0;
   if (isFirst && (!launch.start || options.dryRun)) warnings.forEach(warn);
   if (launch.start && !options.dryRun) {
@@ -311,7 +318,11 @@ await runCommand(command, async (options) => {
       ? await part("held-out", () => heldOutLoss(trainer))
       : undefined;
     const probed = probe?.due(step)
-      ? await part("probe", () => probe.measure(trainer.models.target))
+      ? await onFirstRank(
+          ranks,
+          () => probe.measure(trainer.models.target),
+          (work) => part("probe", work),
+        )
       : {};
     return {
       ...health,
