@@ -3,7 +3,7 @@
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
 import {
   type ClipBatch,
-  type FileCounts,
+  FileLedger,
   mediaVersions,
   readIndex,
 } from "@avjepa/data";
@@ -17,11 +17,11 @@ import {
   RunLogs,
   StopFlag,
   Watchdog,
+  clipsOfAll,
   configHash,
   copyRun,
   describeFile,
   exitStopped,
-  filesOfAll,
   formatBytes,
   formatPlan,
   heldOutLoss,
@@ -172,7 +172,9 @@ await runCommand(command, async (options) => {
   await ranks.barrier();
 
   // --- Logs --------------------------------------------------------------------------------------------------------
-  await using loader = trainingClips(config, trainer.collective, cursor);
+  await using loader = trainingClips(config, ranks, cursor, {
+    judge: false,
+  });
   const logs = new RunLogs({
     folder: logging.folder,
     tag: logging.write_tag,
@@ -211,7 +213,10 @@ await runCommand(command, async (options) => {
   let savedAt = performance.now();
   let trace: Trace | undefined;
   const first = step;
-  let files: FileCounts | undefined;
+  const files = new FileLedger({
+    samples,
+    maxBadFraction: data.max_bad_fraction,
+  });
   let stopped = (await stepOfAll(ranks, { signal: stop.signal })).signal;
   const seen = { clips: 0, since: performance.now() };
   try {
@@ -220,7 +225,14 @@ await runCommand(command, async (options) => {
       const begun = performance.now();
       if (options.profile && step === first + profiled.from)
         trace = new Trace(device);
-      const clips = await traced("data", nextClips);
+      const { clips, news } = await traced("data", () =>
+        clipsOfAll(ranks, files, nextClips),
+      );
+      for (const event of news) {
+        const isNew = logs.fact(step, describeFile(event));
+        if (isNew && event.kind === "bad") logs.say(describeFile(event));
+      }
+      files.judge();
       const dataMs = performance.now() - begun;
       const settings = plan.settings(step);
       const { features, ...result } = await traced("step", () =>
@@ -228,7 +240,9 @@ await runCommand(command, async (options) => {
       );
       await requireFinite(result, step, store, () => writer.finish());
       writer.check();
-      const health = await traced("health", () => measureHealth(features));
+      const health = settings.sampleFeatures
+        ? await traced("health", () => measureHealth(features, ranks))
+        : {};
       const heldOut = plan.heldOutDue(step)
         ? await traced("held-out", () => heldOutLoss(trainer))
         : undefined;
@@ -244,13 +258,8 @@ await runCommand(command, async (options) => {
         memoryBytes: memory(device).bytes,
         minutes: (performance.now() - savedAt) / 60_000,
         signal: stop.signal,
-        events: clips.flatMap((batch) => batch.events),
       };
       const all = await traced("agreement", () => stepOfAll(ranks, own));
-      for (const event of all.events) {
-        const isNew = logs.fact(step, describeFile(event));
-        if (isNew && event.kind === "bad") logs.say(describeFile(event));
-      }
       logs.step({
         step,
         epoch: plan.epochOf(step),
@@ -278,19 +287,18 @@ await runCommand(command, async (options) => {
       const alarm = rank === undefined ? undefined : collapse.look(rank);
       if (alarm && logs.fact(step, alarm)) logs.say(`warning: ${alarm}`);
       seen.clips += all.rows;
-      files = clips.at(-1)?.counts;
       stopped = all.signal;
 
       const last = step === plan.lastStep || stopped !== undefined;
       if (last || plan.checkpointDue(step, all.minutes)) {
         const epoch = plan.epochToKeep(step);
         // The weights are the same on every rank: one writes a copy of them, while training goes on.
-        if (isFirst)
-          await traced("checkpoint", async () => {
-            const copy = await copyRun(trainer, step, cursor);
-            const keep = epoch === undefined ? {} : { epoch };
-            await writer.begin(() => writeRun(store, copy, keep));
-          });
+        await traced("checkpoint", async () => {
+          const copy = await copyRun(trainer, step, cursor);
+          if (!copy) return;
+          const keep = epoch === undefined ? {} : { epoch };
+          await writer.begin(() => writeRun(store, copy, keep));
+        });
         savedAt = performance.now();
       }
       if (trace && (step === first + profiled.to || last)) {
@@ -319,8 +327,7 @@ await runCommand(command, async (options) => {
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
   else logs.say(`${outcome} after step ${step}: ${writer.saved?.path}`);
-  const counts = await filesOfAll(ranks, files);
-  const lacking = summariseFiles(counts);
+  const lacking = summariseFiles(files.counts);
   if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
   run?.release();
@@ -337,7 +344,7 @@ await runCommand(command, async (options) => {
       checkpoint: writer.saved?.path ?? null,
       clips: seen.clips,
       seconds: (performance.now() - seen.since) / 1000,
-      bad_files: counts.bad,
+      bad_files: files.counts.bad,
     },
   };
 

@@ -1,6 +1,7 @@
 /** The loss on clips that are never trained on. */
 
 import { toTrainBatch, heldOutClips } from "./clip_batches.ts";
+import { failTogether } from "./launch/agree.ts";
 import { type Trainer, evaluateLoss } from "./train_step.ts";
 
 /**
@@ -17,10 +18,21 @@ export async function heldOutLoss(
   await using loader = heldOutClips(config, collective);
   let sum = 0;
   let clips = 0;
-  for await (const batch of loader) {
-    sum += batch.rows * (await evaluateLoss(trainer, toTrainBatch(batch)));
-    clips += batch.rows;
+  let failure: unknown;
+  try {
+    for await (const batch of loader) {
+      sum += batch.rows * (await evaluateLoss(trainer, toTrainBatch(batch)));
+      clips += batch.rows;
+    }
+  } catch (error) {
+    failure = error ?? new Error("no held-out clips");
   }
-  const [total = 0, count = 0] = await collective.sum([sum, clips]);
+  const failed = failure === undefined ? 0 : 1;
+  const [total = 0, count = 0, failures = 0] = await collective.sum([
+    sum,
+    clips,
+    failed,
+  ]);
+  if (failures > 0) await failTogether(collective, failure);
   return total / count;
 }

@@ -59,13 +59,7 @@ export type {
   TrainBatch,
   Trainer,
 } from "./train_step.ts";
-export {
-  copyRun,
-  initialiseFrom,
-  restoreRun,
-  saveRun,
-  writeRun,
-} from "./state.ts";
+export { copyRun, initialiseFrom, restoreRun, writeRun } from "./state.ts";
 export type { RunCopy } from "./state.ts";
 export { BackgroundWriter } from "./checkpoint/background.ts";
 export { measureHealth } from "./health.ts";
