@@ -1,17 +1,19 @@
 /** Times whole training steps on noise: forward, backward, clipping, AdamW, moving average. */
 
-import { describeDevice } from "@avjepa/core";
+import { describeDevice, requireGrad, scope, tensor } from "@avjepa/core";
 import {
   audioGrid,
+  joinProcesses,
+  type LaunchPlan,
   loadPretrainConfig,
   makeTrainer,
   type MaskLength,
   modelShape,
   openDevice,
   type ResolvedPretrainConfig,
-  single,
   stepFlops,
   totalFlops,
+  type Trainer,
   trainStep,
 } from "@avjepa/train";
 import { join } from "node:path";
@@ -52,6 +54,20 @@ export interface StepReport {
   idle_rss_bytes: number;
   device: string;
   threads: number;
+  /** Of several processes; the rest of the report is rank 0's. */
+  ranks?: RanksReport;
+}
+
+/** What it takes that there are several processes. */
+export interface RanksReport {
+  world: number;
+  engine: string;
+  /** Gradients, float32. */
+  gradient_bytes: number;
+  /** Sent, and received, by a process in a step. */
+  sent_bytes: number;
+  /** The gradients' sums alone, with nothing to compute meanwhile: the median. */
+  sum_s: number;
 }
 
 /**
@@ -64,9 +80,13 @@ const maskLengths: readonly MaskLength[] = [
   { context: { video: 113, audio: 57 }, target: { video: 1093, audio: 39 } },
 ];
 
-/** Measures steps through the code that training runs. */
-export async function benchStep(options: StepOptions): Promise<StepReport> {
-  const device = openDevice(options.devices);
+/** Measures steps through the code that training runs, as one of the processes of `launch`. */
+export async function benchStep(
+  options: StepOptions,
+  launch: LaunchPlan,
+): Promise<StepReport> {
+  const device = openDevice(launch.devices);
+  const ranks = await joinProcesses(launch);
   const threads = Number(
     /(\d+) threads?/.exec(describeDevice(device))?.[1] ?? 1,
   );
@@ -74,7 +94,7 @@ export async function benchStep(options: StepOptions): Promise<StepReport> {
   const idle = residentBytes();
   resetPeak();
   const config = stepConfig(options);
-  const trainer = makeTrainer(config, device, single);
+  const trainer = makeTrainer(config, device, ranks);
   const { lr, weight_decay, ema, clip_grad } = config.optimization;
   const settings = {
     lr,
@@ -92,6 +112,9 @@ export async function benchStep(options: StepOptions): Promise<StepReport> {
   );
   const flops = totalFlops(stepFlops(modelShape(config), masks, options.batch));
   const middle = median(seconds);
+  const several =
+    ranks.world > 1 ? { ranks: await benchRanks(trainer, options) } : {};
+  await ranks.close();
   return {
     median_s: middle,
     min_s: Math.min(...seconds),
@@ -102,6 +125,35 @@ export async function benchStep(options: StepOptions): Promise<StepReport> {
     idle_rss_bytes: idle,
     device,
     threads,
+    ...several,
+  };
+}
+
+/** Times the sums of a step's gradients by themselves. */
+async function benchRanks(
+  { adamw, collective }: Trainer,
+  { steps, warmup }: StepOptions,
+): Promise<RanksReport> {
+  const groups = adamw.gradientGroups;
+  const bytes = groups.reduce((n, { gradients }) => n + 4 * gradients.size, 0);
+  const seconds = await measure(
+    async () => {
+      await collective.barrier();
+      // A loss of nothing: all gradients are final at once.
+      scope(() =>
+        collective.backward(requireGrad(tensor([0], [1])).sum(), groups),
+      );
+      await groups[0]?.gradients.slice(0, 0, 1).toNumbers();
+    },
+    { times: steps, warmUp: warmup },
+  );
+  const { world } = collective;
+  return {
+    world,
+    engine: "engine" in collective ? String(collective.engine) : "",
+    gradient_bytes: bytes,
+    sent_bytes: Math.round((2 * (world - 1) * bytes) / world),
+    sum_s: median(seconds),
   };
 }
 

@@ -68,6 +68,11 @@ export function syntheticBatch(
     }),
     context: lists("context"),
     targets: lists("target"),
+    clips: Array.from({ length: clips }, (_, index) => ({
+      pass: 0,
+      index,
+      clip: 0,
+    })),
   };
 }
 

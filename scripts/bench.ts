@@ -1,22 +1,35 @@
 /** Measures: bun run bench step|kernels|loader|scale */
 
 import { AvjepaError } from "@avjepa/core/error";
-import { formatBytes, formatFlop, modelNames, openDevice } from "@avjepa/train";
+import {
+  formatBytes,
+  formatFlop,
+  modelNames,
+  openDevice,
+  planLaunch,
+  runRanks,
+} from "@avjepa/train";
 import { Option } from "commander";
 import { benchKernels, type KernelRow } from "../bench/kernels.ts";
 import { benchLoader, type LoaderReport } from "../bench/loader.ts";
 import { benchScale, formatScale } from "../bench/scale.ts";
-import { benchStep, type StepOptions, type StepReport } from "../bench/step.ts";
+import {
+  benchStep,
+  type RanksReport,
+  type StepOptions,
+  type StepReport,
+} from "../bench/step.ts";
 import { makeCommand, runCommand, wholeNumber } from "./lib/cli.ts";
 
 const command = makeCommand({
   name: "bench",
   summary:
     "Measure whole training steps on noise, single kernels, or how fast clips are loaded; or reckon how steps would scale over many GPUs.",
-  common: ["devices", "json"],
+  common: ["devices", "ranks", "json"],
   examples: [
     "bun run bench step --model vit_tiny --batch 2 --dtype float32 --steps 5 --json",
     "bun run bench step --app avjepa --dtype bfloat16",
+    "bun run bench step --ranks 2",
     "bun run bench kernels",
     "bun run bench loader clips.csv",
     "bun run bench scale",
@@ -57,7 +70,15 @@ await runCommand<StepOptions>(command, async (options) => {
   const [what, index] = command.args;
   switch (what) {
     case "step": {
-      const report = await benchStep(options);
+      const launch = planLaunch(options);
+      if (launch.start) {
+        const self = [process.execPath, import.meta.path];
+        const words = [...self, ...process.argv.slice(2)];
+        const exitCode = await runRanks(launch.world, words);
+        return { exitCode, silent: true };
+      }
+      const report = await benchStep(options, launch);
+      if ((launch.place?.rank ?? 0) > 0) return { silent: true };
       if (!options.json) console.log(formatStep(report, options));
       return { result: report };
     }
@@ -92,7 +113,12 @@ function formatStep(report: StepReport, options: StepOptions): string {
     `step    ${report.median_s.toFixed(3)} s median, ${report.min_s.toFixed(3)} s at best, ${report.samples_per_s.toPrecision(3)} clips/s`,
     `compute ${formatFlop(report.flops_per_step)} a step, ${report.gflops.toFixed(0)} GFLOP/s`,
     `memory  ${formatBytes(report.peak_rss_bytes)} at most, ${formatBytes(above)} above the idle process`,
+    ...(report.ranks ? [formatRanks(report.ranks)] : []),
   ].join("\n");
+}
+
+function formatRanks({ world, engine, sent_bytes, sum_s }: RanksReport) {
+  return `ranks   ${world} (${engine}), each sends ${formatBytes(sent_bytes)} a step: alone ${sum_s.toFixed(3)} s`;
 }
 
 /** Prints rows as they come, as text or JSON; the last row of JSON is the command's last line. */

@@ -3,7 +3,7 @@
 import { AvjepaError, describeDevice, memory } from "@avjepa/core";
 import {
   type ClipBatch,
-  type FileCounts,
+  FileLedger,
   mediaVersions,
   readIndex,
 } from "@avjepa/data";
@@ -16,11 +16,12 @@ import {
   RunLogs,
   RunSaver,
   type StepResult,
+  type StepSettings,
   StopFlag,
   Watchdog,
+  clipsOfAll,
   configHash,
   exitStopped,
-  filesOfAll,
   formatBytes,
   formatPlan,
   heldOutLoss,
@@ -176,7 +177,7 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   await ranks.barrier();
 
   // --- Logs --------------------------------------------------------------------------------------------------------
-  await using loader = trainingClips(config, trainer.collective, cursor);
+  await using loader = trainingClips(config, ranks, cursor, { judge: false });
   const logs = new RunLogs({
     folder: logging.folder,
     tag: logging.write_tag,
@@ -220,7 +221,10 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   let stopped = (await stepOfAll(ranks, { signal: stop.signal })).signal;
   const since = performance.now();
   let clipsSeen = 0;
-  let files: FileCounts | undefined;
+  const files = new FileLedger({
+    samples,
+    maxBadFraction: data.max_bad_fraction,
+  });
   const part = <T>(name: string, work: () => Promise<T>): Promise<T> =>
     watchdog.during(`step ${step}, ${name}`, () =>
       profile ? profile.span(name, work) : work(),
@@ -230,9 +234,13 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       step += 1;
       profile?.begin(step);
       const begun = performance.now();
-      const clips = await part("data", () =>
-        nextBatches(loader, optimization.grad_accum),
+      const { clips, news } = await part("data", () =>
+        clipsOfAll(ranks, files, () =>
+          nextBatches(loader, optimization.grad_accum),
+        ),
       );
+      logs.files(step, news);
+      files.judge();
       const dataMs = performance.now() - begun;
       const settings = plan.settings(step);
       const { features, ...result } = await part("step", () =>
@@ -241,11 +249,10 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       await requireFinite(result, step, store, () => saver.finish());
       saver.check();
 
-      const { events, ...measures } = await measureAfter(step, features);
+      const measures = await measureAfter(settings, features);
       const all = await part("agreement", () =>
         stepOfAll(ranks, {
           ...countClips(clips),
-          events: [...clips.flatMap((batch) => batch.events), ...events],
           memoryBytes: memory(device).bytes,
           minutes: saver.minutes,
           signal: stop.signal,
@@ -253,14 +260,12 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       );
       const epoch = plan.epochOf(step);
       const stepMs = performance.now() - begun;
-      logs.files(step, all.events);
       logs.step(
         stepMetrics({ settings, epoch, result, all, stepMs, dataMs, measures }),
       );
       const alarm = collapse.look(measures.effective_rank);
       if (alarm) logs.warn(step, alarm);
       clipsSeen += all.rows;
-      files = clips.at(-1)?.counts;
       stopped = all.signal;
 
       const last = step === plan.lastStep || stopped !== undefined;
@@ -289,8 +294,7 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
   else logs.say(`${outcome} after step ${step}: ${saver.newest?.path}`);
-  const counts = await filesOfAll(ranks, files);
-  const lacking = summariseFiles(counts);
+  const lacking = summariseFiles(files.counts);
   if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
   run?.release();
@@ -307,16 +311,22 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       checkpoint: saver.newest?.path ?? null,
       clips: clipsSeen,
       seconds: (performance.now() - since) / 1000,
-      bad_files: counts.bad,
+      bad_files: files.counts.bad,
     },
   };
 
-  /** What is measured after a step, at its interval, and news of the held-out files. */
-  async function measureAfter(step: number, features: StepResult["features"]) {
-    const health = await part("health", () => measureHealth(features));
+  /** What is measured after a step, at its interval. */
+  async function measureAfter(
+    { step, sampleFeatures }: StepSettings,
+    features: StepResult["features"],
+  ) {
+    const health = sampleFeatures
+      ? await part("health", () => measureHealth(features, ranks))
+      : {};
     const heldOut = plan.heldOutDue(step)
       ? await part("held-out", () => heldOutLoss(trainer))
       : undefined;
+    if (heldOut) logs.files(step, heldOut.events);
     const probed = probe?.due(step)
       ? await onFirstRank(
           ranks,
@@ -328,7 +338,6 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       ...health,
       ...(heldOut ? { loss_held_out: heldOut.loss } : {}),
       ...probed,
-      events: heldOut?.events ?? [],
     };
   }
 

@@ -3,7 +3,8 @@
 # Safe to run again, and fast when nothing is missing.
 #
 #   bash scripts/setup.sh         to use the project
-#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, MPI; for AVJEPA_TEST_DEVICES=wgpu a Vulkan driver)
+#   bash scripts/setup.sh test    also what the tests need (the ffmpeg program, MPI; for AVJEPA_TEST_DEVICES=wgpu a Vulkan driver;
+#                                 for AVJEPA_TEST_SLURM=1 SLURM and munge)
 #
 # MPI, for runs of several processes, is used where it is installed; nothing else needs it.
 # AVJEPA_NO_MEDIA=1 builds without FFmpeg: no video files then, only wav, flac, aiff, caf, mp3 and ogg-vorbis.
@@ -45,6 +46,15 @@ fi
 if [ "${1:-}" = test ] && ! command -v mpicc >/dev/null; then
   missing+=(libopenmpi-dev openmpi-bin)
   has_libclang || missing+=(libclang-dev)
+fi
+
+# The tests of SLURM, when they are asked for, bring up a cluster of their own. With MPICH, PMI-2 comes with SLURM itself.
+if [ "${1:-}" = test ] && [ "${AVJEPA_TEST_SLURM:-}" = 1 ]; then
+  [ -x /usr/sbin/slurmctld ] || missing+=(slurmctld)
+  [ -x /usr/sbin/slurmd ] || missing+=(slurmd)
+  command -v sbatch >/dev/null || missing+=(slurm-client slurm-wlm-basic-plugins)
+  [ -x /usr/sbin/munged ] || missing+=(munge)
+  ldconfig -p 2>/dev/null | grep 'libpmix\.so\.2' >/dev/null || missing+=(libpmix2)
 fi
 
 # Kernels for GPUs, when they are to be tested, run on Mesa's driver for the processor where there is none for a GPU.

@@ -8,18 +8,24 @@ import { Clips, small, stepsOf } from "../pretrain/support.ts";
 import { type StepLine, trainSteps, withoutMpi } from "./support.ts";
 
 let clips: Clips;
-const runs = new Map<number, StepLine[]>();
+const runs = new Map<string, StepLine[]>();
 const steps = 4;
+
+/** Runs on so many processes with such batches, and what else is set. */
+const cases: [name: string, ranks: number, batch: number, set: string[]][] = [
+  ["1", 1, 2, []],
+  ["2", 2, 2, []],
+  ["4", 4, 1, []],
+  ["4 sharing", 4, 1, ["optimization.zero1=true"]],
+  ["1 noised", 1, 2, ["model.use_mask_tokens=false"]],
+  ["2 noised", 2, 2, ["model.use_mask_tokens=false"]],
+];
 
 beforeAll(async () => {
   if (withoutMpi) return;
   clips = new Clips();
   // Four clips a step however many share them: one process takes two batches of two.
-  for (const [ranks, batch] of [
-    [1, 2],
-    [2, 2],
-    [4, 1],
-  ] as const) {
+  for (const [name, ranks, batch, set] of cases) {
     const sets = [
       ...small(clips.path("clips.csv")),
       ...stepsOf(2, 4),
@@ -27,21 +33,22 @@ beforeAll(async () => {
       ...["--set", "optimization.batch_size_total=4"],
       ...["--set", "loss.reg_coeff=0.1"],
       ...["--set", `data.held_out=[${clips.path("clips.csv")}]`],
+      ...set,
     ].filter((word) => word !== "--set");
     const { config } = loadPretrainConfig("configs/pretrain/av-vitt16.yaml", {
       set: sets,
       folder: clips.path("run"),
       world: ranks,
     });
-    const path = clips.path(`ranks${ranks}.yaml`);
+    const path = clips.path(`${name}.yaml`);
     writeFileSync(path, toYaml(config));
-    runs.set(ranks, await trainSteps(ranks, path, steps));
+    runs.set(name, await trainSteps(ranks, path, steps));
   }
 }, 240_000);
 afterAll(() => clips?.[Symbol.dispose]());
 
-const linesOf = (ranks: number, step: number): StepLine[] =>
-  (runs.get(ranks) ?? [])
+const linesOf = (name: string | number, step: number): StepLine[] =>
+  (runs.get(String(name)) ?? [])
     .filter((line) => line.step === step)
     .toSorted((a, b) => a.rank - b.rank);
 
@@ -82,9 +89,30 @@ describe.skipIf(withoutMpi !== null)("one, two and four processes", () => {
     }
   });
 
+  test("have the same noise where queries are noised targets", () => {
+    for (let step = 1; step <= steps; step++) {
+      const one = linesOf("1 noised", step)[0]?.loss as number;
+      for (const { loss } of linesOf("2 noised", step))
+        expect(Math.abs(loss / one - 1)).toBeLessThan(1e-5);
+      expect(one).not.toBe(linesOf(1, step)[0]?.loss as number);
+    }
+  });
+
+  test("that share the moments out have the same weights to the bit, in less memory", () => {
+    for (let step = 1; step <= steps; step++) {
+      const [all, shared] = [linesOf(4, step), linesOf("4 sharing", step)];
+      expect(shared).toHaveLength(4);
+      shared.forEach(({ weights, memory }, rank) => {
+        const whole = all[rank] as StepLine;
+        expect(weights).toBe(whole.weights);
+        expect((whole.memory - memory) / whole.moments).toBeCloseTo(3 / 4, 1);
+      });
+    }
+  });
+
   test("have the same held-out loss on every rank", () => {
     const heldOut = (ranks: number) =>
-      (runs.get(ranks) ?? []).flatMap((line) => line.heldOut ?? []);
+      (runs.get(String(ranks)) ?? []).flatMap((line) => line.heldOut ?? []);
     const [one = 0] = heldOut(1);
     for (const ranks of [2, 4]) {
       expect(heldOut(ranks)).toHaveLength(ranks);

@@ -2,7 +2,7 @@
 
 import { timeKeys } from "@avjepa/train";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import {
@@ -157,6 +157,44 @@ describe.skipIf(withoutMpi !== null)("--ranks 2", () => {
     );
     expect(a?.at(-1)?.loss).toBeCloseTo(b?.at(-1)?.loss as number, 3);
   }, 240_000);
+
+  test("moments that are shared out are whole in a checkpoint, and go on from one", async () => {
+    const zero = [...args("zero", length), "--set", "optimization.zero1=true"];
+    const begun = await run([...zero, "--ranks", "2", "--steps", "4"]);
+    expect(begun.exitCode, begun.err).toBe(0);
+    const ended = await run([...zero, "--ranks", "2"]);
+    expect(ended.err).toContain("continuing after step 4");
+    for (const step of [4, length])
+      expect(bytesOf(join(clips.path("zero"), `${tag}-s${step}`))).toEqual(
+        bytesOf(join(clips.path("two"), `${tag}-s${step}`)),
+      );
+  }, 240_000);
+
+  test("too many bad files among those of all ranks end them at the same step", async () => {
+    const bad = Array.from({ length: 4 }, (_, i) => `bad${i}.mp4`);
+    for (const name of bad) writeFileSync(clips.path(name), "no film");
+    const good = readFileSync(clips.path("clips.csv"), "utf8");
+    const index = clips.path("bad.csv");
+    writeFileSync(index, good + bad.map((name) => `${name} 0\n`).join(""));
+    // Of 12 files 4: each rank alone would go on until it has met all of them.
+    const { exitCode, err } = await run([
+      ...args("bad", 4000),
+      ...["--set", `data.datasets=[${index}]`],
+      ...["--set", "data.max_bad_fraction=0.3"],
+      ...["--ranks", "2"],
+    ]);
+    expect(exitCode).toBe(1);
+    expect(err).toContain("4 of 12 files tried so far are bad (12 in all)");
+    const rows = [0, 1].map(
+      (rank) =>
+        readFileSync(
+          join(clips.path("bad"), `${tag}_r${rank}.csv`),
+          "utf8",
+        ).split("\n").length,
+    );
+    expect(rows[0]).toBe(rows[1] as number);
+    await gone("bad");
+  }, 120_000);
 
   test("a rank that is killed ends all, and is named", async () => {
     const { done } = start([...args("killed", 4000), "--ranks", "2"]);

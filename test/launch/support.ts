@@ -30,6 +30,9 @@ export interface StepLine {
   step: number;
   loss: number;
   weights: string;
+  /** Bytes on the device after the step, and those of all moments. */
+  memory: number;
+  moments: number;
   samples: [pass: number, index: number][];
   masks: string[];
   heldOut?: number;

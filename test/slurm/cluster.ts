@@ -1,6 +1,6 @@
 /**
- * A real SLURM of two nodes on this one machine: controller, two node daemons
- * and munge, from the distribution's packages, without systemd. Needs root.
+ * A real SLURM on this one machine: controller, node daemons (two nodes for
+ * everything, a third for short jobs alone) and munge, from the distribution's packages, without systemd. Needs root.
  */
 
 import {
@@ -9,13 +9,18 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { cpus, hostname, tmpdir, totalmem } from "node:os";
+import { createServer } from "node:net";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 
 const sbin = (name: string) => `/usr/sbin/${name}`;
+
+/** Whether the tests of SLURM are asked for: they take minutes. */
+export const slurmAskedFor = process.env.AVJEPA_TEST_SLURM === "1";
 
 /** Why there can be no cluster here; null where there can. */
 export function withoutSlurm(): string | null {
@@ -30,12 +35,17 @@ export function withoutSlurm(): string | null {
   return null;
 }
 
-/** Ports of this cluster: others on the machine may run one at the same time. */
-const firstPort = 20_000 + (process.pid % 400) * 10;
+/** Names of the clusters' folders, which hold the number of the process they belong to. */
+const prefix = "avjepa-slurm-";
+const nodes = ["n0", "n1", "n2"];
+/** Minutes that anything is waited for; machines may be busy with other things. */
+const patience = 4;
 
 /** The cluster, up until it is disposed. */
 export class Cluster implements AsyncDisposable {
-  readonly folder = mkdtempSync(join(tmpdir(), "avjepa-slurm-"));
+  readonly folder = mkdtempSync(join(tmpdir(), prefix));
+  /** Of the controller and the two nodes. */
+  #ports: readonly number[] = [];
   /** What a command of SLURM, or a job, needs in its environment. */
   readonly env: Record<string, string | undefined>;
 
@@ -49,6 +59,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   static async up(): Promise<Cluster> {
+    endAbandoned();
     const cluster = new Cluster();
     try {
       await cluster.#up();
@@ -61,16 +72,13 @@ export class Cluster implements AsyncDisposable {
 
   async #up(): Promise<void> {
     const { folder } = this;
+    writeFileSync(join(folder, "owner"), String(process.pid));
+    this.#ports = await freePorts(1 + nodes.length);
     chmodSync(folder, 0o755);
     const munge = join(folder, "munge");
     for (const name of [
-      "ctld",
-      "log",
-      "munge",
-      "spool.n0",
-      "spool.n1",
-      "tmp.n0",
-      "tmp.n1",
+      ...["ctld", "log", "munge"],
+      ...nodes.flatMap((node) => [`spool.${node}`, `tmp.${node}`]),
     ])
       mkdirSync(join(folder, name));
     writeFileSync(
@@ -81,7 +89,8 @@ export class Cluster implements AsyncDisposable {
     this.#run("chmod", "755", munge);
     this.#run("chmod", "400", join(munge, "key"));
     this.#run(
-      ...["runuser", "-u", "munge", "--", sbin("munged")],
+      // Forced: a folder for temporary files that others may write is no reason not to start.
+      ...["runuser", "-u", "munge", "--", sbin("munged"), "--force"],
       `--socket=${munge}/sock`,
       `--key-file=${munge}/key`,
       `--pid-file=${munge}/pid`,
@@ -92,26 +101,18 @@ export class Cluster implements AsyncDisposable {
     writeFileSync(
       join(folder, "gres.conf"),
       // Any character device does.
-      "NodeName=n[0-1] Name=gpu File=/dev/tty[0-1]\n",
+      "NodeName=n[0-2] Name=gpu File=/dev/tty[0-1]\n",
     );
     writeFileSync(join(folder, "cgroup.conf"), "");
     const configuration = ["-f", join(folder, "slurm.conf")];
     this.#run(sbin("slurmctld"), ...configuration);
-    for (const node of ["n0", "n1"])
+    for (const node of nodes)
       this.#run(sbin("slurmd"), "-N", node, ...configuration);
     await this.wait("the nodes to be idle", () => {
-      const { out } = this.command(
-        "sinfo",
-        "-h",
-        "-N",
-        "-o",
-        "%N %t",
-        "-p",
-        "gpu",
-      );
-      return (
-        out.split("\n").filter((line) => line.endsWith(" idle")).length === 2
-      );
+      const { out } = this.command("sinfo", "-h", "-N", "-o", "%N %t");
+      // Twice where a node is of two partitions.
+      const idle = out.split("\n").filter((line) => line.endsWith(" idle"));
+      return new Set(idle).size === nodes.length;
     });
   }
 
@@ -128,16 +129,17 @@ export class Cluster implements AsyncDisposable {
     if (exitCode !== 0) throw new Error(`${words.join(" ")}: ${err}`);
   }
 
-  /** Waits until `condition` holds; two minutes at most. */
+  /** Waits until `condition` holds. @throws with what the daemons say, where that takes minutes. */
   async wait(
     what: string,
     condition: () => boolean,
     explain: () => string = () => "",
   ): Promise<void> {
-    for (const end = Date.now() + 120_000; !condition(); await Bun.sleep(100))
+    const end = Date.now() + 60_000 * patience;
+    for (; !condition(); await Bun.sleep(20))
       if (Date.now() > end)
         throw new Error(
-          `waited two minutes for ${what}\n${this.logs()}\n${explain()}`,
+          `waited ${patience} minutes for ${what}\n${this.logs()}\n${explain()}`,
         );
   }
 
@@ -158,34 +160,22 @@ export class Cluster implements AsyncDisposable {
       await Bun.sleep(100);
     }
     this.command("scontrol", "shutdown");
-    const files = [
-      "slurmctld.pid",
-      "slurmd.n0.pid",
-      "slurmd.n1.pid",
-      "munge/pid",
-    ];
-    for (const file of files.map((name) => join(this.folder, name))) {
+    for (const file of pidFiles.map((name) => join(this.folder, name))) {
       // A daemon removes its file when it ends; munged has to be told.
       for (let i = 0; i < 100 && existsSync(file); i++) {
-        if (file.endsWith("munge/pid") || i === 50) this.#end(file);
+        if (file.endsWith("munge/pid") || i === 50)
+          signalTo(Number(textOf(file)), "SIGTERM");
         await Bun.sleep(100);
       }
     }
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  #end(file: string): void {
-    try {
-      process.kill(Number(readFileSync(file, "utf8")), "SIGTERM");
-    } catch {
-      // It has ended by itself.
-    }
-  }
-
   #configuration(): string {
     const { folder } = this;
-    const node = (i: number) =>
-      `NodeName=n${i} NodeHostname=${hostname()} NodeAddr=127.0.0.1 Port=${firstPort + 1 + i} CPUs=${cpus().length} Boards=1 SocketsPerBoard=1 CoresPerSocket=${cpus().length} ThreadsPerCore=1 RealMemory=${Math.min(4000, Math.floor(totalmem() / 3e6))} Gres=gpu:2 State=UNKNOWN`;
+    const [controller = 0, ...ports] = this.#ports;
+    const node = (name: string, i: number) =>
+      `NodeName=${name} NodeHostname=${hostname()} NodeAddr=127.0.0.1 Port=${ports[i]} CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 RealMemory=4000 Gres=gpu:2 State=UNKNOWN`;
     return `ClusterName=test
 SlurmctldHost=${hostname()}(127.0.0.1)
 SlurmUser=root
@@ -193,7 +183,7 @@ SlurmdUser=root
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket=${folder}/munge/sock,cred_expire=5
-SlurmctldPort=${firstPort}
+SlurmctldPort=${controller}
 StateSaveLocation=${folder}/ctld
 SlurmdSpoolDir=${folder}/spool.%n
 TmpFS=${folder}/tmp.%n
@@ -201,6 +191,7 @@ SlurmctldPidFile=${folder}/slurmctld.pid
 SlurmdPidFile=${folder}/slurmd.%n.pid
 SlurmctldLogFile=${folder}/log/slurmctld.log
 SlurmdLogFile=${folder}/log/slurmd.%n.log
+SlurmdParameters=config_overrides
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -213,16 +204,76 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
 GresTypes=gpu
-KillWait=5
+KillWait=30
+OverTimeLimit=5
 MinJobAge=600
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-${node(0)}
-${node(1)}
-PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
-PartitionName=short Nodes=ALL MaxTime=30 State=UP PriorityTier=1 PreemptMode=OFF
-PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+${nodes.map(node).join("\n")}
+PartitionName=gpu Nodes=n[0-1] Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=240
+PartitionName=short Nodes=n2 MaxTime=30 State=UP PriorityTier=1 PreemptMode=OFF
+PartitionName=high Nodes=n[0-1] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 `;
   }
+}
+
+/** Where daemons write their numbers, below a cluster's folder. */
+const pidFiles = [
+  "slurmctld.pid",
+  ...nodes.map((node) => `slurmd.${node}.pid`),
+  "munge/pid",
+];
+
+/** Ends what a test that was killed has left: daemons, their jobs' processes, and the folder. */
+function endAbandoned(): void {
+  for (const name of readdirSync(tmpdir())) {
+    if (!name.startsWith(prefix)) continue;
+    const folder = join(tmpdir(), name);
+    const owner = Number(textOf(join(folder, "owner")));
+    if (!owner || existsSync(`/proc/${owner}`)) continue;
+    const mark = `SLURM_CONF=${folder}/`;
+    for (const pid of readdirSync("/proc").filter((n) => /^\d+$/.test(n)))
+      if (textOf(`/proc/${pid}/environ`).includes(mark))
+        signalTo(Number(pid), "SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Signals a process, if it is there still. */
+function signalTo(pid: number, signal: NodeJS.Signals): void {
+  // 0 would be this very group.
+  if (!(pid > 0)) return;
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Ports that nobody listens on. Below those that the system gives to connections. */
+async function freePorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  const isFree = (port: number) =>
+    new Promise<boolean>((tell) => {
+      const server = createServer();
+      server.once("error", () => tell(false));
+      server.listen({ port, exclusive: true }, () =>
+        server.close(() => tell(true)),
+      );
+    });
+  for (let i = 0; found.length < count; i++) {
+    if (i === 1000) throw new Error("there are no free ports");
+    const port = 20_000 + ((process.pid * 16 + i) % 10_000);
+    if (await isFree(port)) found.push(port);
+  }
+  return found;
 }

@@ -7,22 +7,25 @@ import { join } from "node:path";
 import { readEvents } from "../../scripts/lib/slurm/events.ts";
 import { processesWith } from "../launch/support.ts";
 import { Clips, bytesOf, root, small, stepsOf } from "../pretrain/support.ts";
-import { Cluster, withoutSlurm } from "./cluster.ts";
+import { Cluster, slurmAskedFor, withoutSlurm } from "./cluster.ts";
 
+/** Milliseconds that a test may take: each waits for states, on machines that may be busy. */
+const limit = 600_000;
 const reason = withoutSlurm();
+const skip = !slurmAskedFor || reason !== null;
 const tag = "avjepaTiny-L1";
 let clips: Clips;
 let cluster: Cluster;
 
 beforeAll(async () => {
-  if (reason) return;
+  if (skip) return;
   clips = new Clips();
   cluster = await Cluster.up();
-}, 120_000);
+}, limit);
 afterAll(async () => {
   await cluster?.[Symbol.asyncDispose]();
   clips?.[Symbol.dispose]();
-}, 60_000);
+}, limit);
 
 /** Options that make the shipped configuration small. */
 const sets = (steps: number): string[] => [
@@ -67,6 +70,13 @@ const statusOf = (run: string) =>
     restarts: number;
   };
 
+const starts = (run: string): number =>
+  readEvents(run).filter(({ event }) => event === "started").length;
+
+/** What rank 0 printed, over all starts. */
+const rank0 = (run: string): string =>
+  readFileSync(join(run, "ranks/0.log"), "utf8");
+
 const ends = (run: string) =>
   readEvents(run).filter(({ event }) => event === "ended");
 
@@ -96,216 +106,340 @@ async function finished(run: string): Promise<void> {
   );
 }
 
-describe.skipIf(reason !== null)("SLURM", () => {
-  /** Steps of the runs that are compared. */
-  const last = 12;
+/** Runs that are interrupted have more steps than they will ever take. */
+const endless = 1_000_000;
+
+/** Ends an endless run where it is; its last step, saved. */
+async function cancelled(run: string): Promise<number> {
+  const { err, exitCode } = slurm("cancel", run);
+  expect(exitCode, err).toBe(0);
+  await cluster.wait(
+    `${run} to be cancelled`,
+    () => ends(run).at(-1)?.text?.includes("cancelled after") ?? false,
+    () => logs(run),
+  );
+  return steps(run);
+}
+
+describe.skipIf(skip)("SLURM", () => {
   const twoNodes = ["--nodes", "2", "--tasks-per-node", "1"];
   const oneTask = ["--nodes", "1", "--tasks-per-node", "1"];
   let whole: string;
   let limited: string;
+  /** Runs on two nodes that were interrupted, and where they have come to. */
+  const interrupted: { run: string; step: number }[] = [];
 
-  test("--dry-run prints the script and submits nothing", () => {
-    const { out, exitCode } = slurm(
-      ...["--dry-run", "--partition", "gpu", "--nodes", "2"],
-      ...["--tasks-per-node", "1", ...cpu, "--time", "30"],
-    );
-    expect(exitCode).toBe(0);
-    for (const line of [
-      "#SBATCH --partition=gpu",
-      "#SBATCH --nodes=2",
-      "#SBATCH --ntasks-per-node=1",
-      "#SBATCH --time=30",
-      "#SBATCH --signal=USR2@120",
-      "--mpi=pmix",
-      "scripts/pretrain.ts",
-    ])
-      expect(out).toContain(line);
-    expect(cluster.command("squeue", "-h").out).toBe("");
-  }, 30_000);
+  test(
+    "--dry-run prints the script and submits nothing",
+    () => {
+      const { out, exitCode } = slurm(
+        ...["--dry-run", "--partition", "gpu", "--nodes", "2"],
+        ...["--tasks-per-node", "1", ...cpu, "--time", "30"],
+      );
+      expect(exitCode).toBe(0);
+      for (const line of [
+        "#SBATCH --partition=gpu",
+        "#SBATCH --nodes=2",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --time=30",
+        "#SBATCH --signal=USR2@120",
+        "--mpi=pmix",
+        "scripts/pretrain.ts",
+      ])
+        expect(out).toContain(line);
+      expect(cluster.command("squeue", "-h").out).toBe("");
+    },
+    limit,
+  );
 
-  test("what cannot run is refused before it is submitted", () => {
-    const config = join(root, "configs/pretrain/av-vitt16.yaml");
-    const refused = (...words: string[]) => {
-      const { err, exitCode } = slurm("pretrain", config, ...sets(4), ...words);
-      expect(exitCode).toBe(1);
-      return err;
-    };
-    expect(refused("--partition", "gpux")).toContain("gpu, short, high");
-    const long = refused("--partition", "short", ...cpu);
-    expect(long).toContain("--time 30");
-    const many = refused("--gpus-per-node", "3", "--tasks-per-node", "1");
-    expect(many).toContain("--gpus-per-node 2");
-    expect(cluster.command("squeue", "-h", "-a").out).toBe("");
-  }, 60_000);
+  test(
+    "what cannot run is refused before it is submitted",
+    () => {
+      const config = join(root, "configs/pretrain/av-vitt16.yaml");
+      const refused = (...words: string[]) => {
+        const { err, exitCode } = slurm(
+          "pretrain",
+          config,
+          ...sets(4),
+          ...words,
+        );
+        expect(exitCode).toBe(1);
+        return err;
+      };
+      expect(refused("--partition", "gpux")).toContain("gpu, short, high");
+      const long = refused("--partition", "short", ...cpu);
+      expect(long).toContain("--time 30");
+      const many = refused("--gpus-per-node", "3", "--tasks-per-node", "1");
+      expect(many).toContain("--gpus-per-node 2");
+      expect(cluster.command("squeue", "-h", "-a").out).toBe("");
+    },
+    limit,
+  );
 
-  test("a run on two nodes completes", async () => {
-    // Its minute passes meanwhile. A job that SLURM may not requeue: another goes on with it.
-    cluster.env.SBATCH_NO_REQUEUE = "1";
-    limited = submit("limited", 4000, "--time", "1", ...oneTask);
-    delete cluster.env.SBATCH_NO_REQUEUE;
-    whole = submit("whole", last, ...twoNodes);
-    await finished(whole);
-    for (const name of [
-      "job.sh",
-      "job.json",
-      "submitted.yaml",
-      "config.yaml",
-      "slurm.log",
-    ])
-      expect(readdirSync(whole)).toContain(name);
-    expect(existsSync(join(whole, "code/scripts/pretrain.ts"))).toBe(true);
-    expect(readdirSync(join(whole, "ranks")).sort()).toEqual([
-      "0.log",
-      "1.log",
-    ]);
-    const words = readEvents(whole).map(({ event }) => event);
-    expect(words).toEqual(["submitted", "started", "ended"]);
-    const { git } = JSON.parse(
-      readFileSync(join(whole, "job.json"), "utf8"),
-    ) as {
-      git: string | null;
-    };
-    expect(git === null || /^[0-9a-f]{40}/.test(git)).toBe(true);
-    expect(slurm("logs", whole).out).toContain("finished after step 12");
-    await cluster.wait(
-      "the job to be over",
-      () => statusOf(whole).state === "COMPLETED",
-    );
-  }, 240_000);
+  test(
+    "a run on two nodes completes",
+    async () => {
+      // Its minute passes meanwhile, on a node of its own. SLURM may not requeue it: another job goes on with it.
+      cluster.env.SBATCH_NO_REQUEUE = "1";
+      const minute = ["--partition", "short", "--time", "1"];
+      limited = submit("limited", endless, ...minute, ...oneTask);
+      delete cluster.env.SBATCH_NO_REQUEUE;
+      whole = submit("whole", 12, ...twoNodes);
+      await finished(whole);
+      for (const name of [
+        "job.sh",
+        "job.json",
+        "submitted.yaml",
+        "config.yaml",
+        "slurm.log",
+      ])
+        expect(readdirSync(whole)).toContain(name);
+      expect(existsSync(join(whole, "code/scripts/pretrain.ts"))).toBe(true);
+      expect(readdirSync(join(whole, "ranks")).sort()).toEqual([
+        "0.log",
+        "1.log",
+      ]);
+      const words = readEvents(whole).map(({ event }) => event);
+      expect(words).toEqual(["submitted", "started", "ended"]);
+      const { git } = JSON.parse(
+        readFileSync(join(whole, "job.json"), "utf8"),
+      ) as {
+        git: string | null;
+      };
+      expect(git === null || /^[0-9a-f]{40}/.test(git)).toBe(true);
+      expect(slurm("logs", whole).out).toContain("finished after step 12");
+      await cluster.wait(
+        "the job to be over",
+        () => statusOf(whole).state === "COMPLETED",
+      );
+    },
+    limit,
+  );
 
-  test("one whose rank is killed is tried again, and loses nothing of the last checkpoint", async () => {
-    const run = submit("killed", last, ...twoNodes);
-    await cluster.wait("a checkpoint", () => steps(run) >= 5);
-    const rank = processesWith(`${run}/submitted.yaml`).find((pid) =>
-      readFileSync(`/proc/${pid}/environ`, "utf8").includes("SLURM_PROCID=1\0"),
-    );
-    process.kill(rank as number, "SIGKILL");
-    await finished(run);
-    const [first] = ends(run);
-    expect(first?.text).toContain("crashed");
-    expect(readFileSync(join(run, "ranks/0.log"), "utf8")).toContain(
-      "continuing after step",
-    );
-    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
-      bytesOf(join(whole, `${tag}-s${last}`)),
-    );
-  }, 240_000);
+  test(
+    "one whose rank is killed is tried again",
+    async () => {
+      const run = submit("killed", endless, ...twoNodes);
+      await cluster.wait(
+        "a checkpoint",
+        () => steps(run) >= 5,
+        () => logs(run),
+      );
+      const rank = processesWith(`${run}/submitted.yaml`).find((pid) =>
+        readFileSync(`/proc/${pid}/environ`, "utf8").includes(
+          "SLURM_PROCID=1\0",
+        ),
+      );
+      process.kill(rank as number, "SIGKILL");
+      await cluster.wait(
+        "the second start",
+        () => starts(run) >= 2 && rank0(run).includes("continuing after step"),
+        () => logs(run),
+      );
+      const [first] = ends(run);
+      expect(first?.text).toContain("crashed");
+      const from = Number(/continuing after step (\d+)/.exec(rank0(run))?.[1]);
+      expect(from).toBeGreaterThanOrEqual(4);
+      await cluster.wait(
+        "further steps",
+        () => steps(run) > from,
+        () => logs(run),
+      );
+      interrupted.push({ run, step: await cancelled(run) });
+    },
+    limit,
+  );
 
-  test("an evaluation of what was trained", async () => {
-    const values = {
-      "pretrain.folder": whole,
-      "pretrain.checkpoint": "null",
-      "pretrain.patch_size": 8,
-      "data.dataset_train": clips.path("clips.csv"),
-      "data.dataset_val": clips.path("clips.csv"),
-      "data.num_classes": 2,
-      "data.num_segments": 1,
-      "data.num_views_per_segment": 1,
-      "data.frames_per_clip": 4,
-      "data.frame_step": 2,
-      "data.num_workers": 1,
-      "optimization.resolution": 32,
-      "optimization.num_epochs": 1,
-      "optimization.use_bfloat16": false,
-      "probe.lr": "[0.001]",
-      "probe.depth": "[1]",
-      "probe.linear": false,
-      "probe.knn": 0,
-    };
-    const { out, err, exitCode } = slurm(
-      ...["eval", join(root, "configs/evals/vitt16_k400_16x8x3.yaml")],
-      ...["--folder", clips.path("eval"), ...cpu, "--json"],
-      ...Object.entries(values).flatMap(([key, value]) => [
-        "--set",
-        `${key}=${value}`,
-      ]),
-    );
-    expect(exitCode, err).toBe(0);
-    const { jobs } = JSON.parse(out) as { jobs: { run: string }[] };
-    const run = jobs[0]?.run as string;
-    await finished(run);
-    const result = JSON.parse(
-      readFileSync(join(run, "result.json"), "utf8"),
-    ) as { num_samples: number; checkpoint: string };
-    expect(result.num_samples).toBe(8);
-    expect(result.checkpoint).toContain(`${tag}-s${last}`);
-  }, 240_000);
+  test(
+    "a preempted one resumes by itself",
+    async () => {
+      const run = submit("preempted", endless, ...twoNodes);
+      await cluster.wait(
+        "some steps",
+        () => steps(run) >= 2,
+        () => logs(run),
+      );
+      const high = cluster.command(
+        ...["sbatch", "--parsable", "--partition=high"],
+        ...["--nodes=2", "--exclusive"],
+        ...["--output=/dev/null", "--wrap=true"],
+      );
+      expect(high.exitCode, high.err).toBe(0);
+      await cluster.wait(
+        "its return",
+        () => starts(run) >= 2,
+        () => logs(run),
+      );
+      const [first] = ends(run);
+      expect(first?.code, logs(run)).toBe(75);
+      const saved = first?.step as number;
+      await cluster.wait(
+        "further steps",
+        () => steps(run) > saved,
+        () => logs(run),
+      );
+      expect(rank0(run)).toContain(`continuing after step ${saved}`);
+      expect(
+        cluster.command("scontrol", "show", "job", high.out).out,
+      ).toContain("JobState=COMPLETED");
+      interrupted.push({ run, step: await cancelled(run) });
+    },
+    limit,
+  );
 
-  test("a list of two configurations is an array of two jobs", async () => {
-    const config = join(root, "configs/pretrain/av-vitt16.yaml");
-    const list = clips.path("list.yaml");
-    writeFileSync(list, `- ${config}\n- ${config}\n`);
-    const { out, err, exitCode } = slurm(
-      ...["--batch-launch", list, "--folder", clips.path("array")],
-      ...[...oneTask, ...cpu],
-      ...[...sets(2), "--array-limit", "2", "--json"],
-    );
-    expect(exitCode, err).toBe(0);
-    const { jobs } = JSON.parse(out) as {
-      jobs: { job: string; run: string }[];
-    };
-    expect(jobs.map(({ job }) => job.split("_")[1])).toEqual(["0", "1"]);
-    for (const { run } of jobs) await finished(run);
-  }, 240_000);
+  test(
+    "those that were interrupted have the weights of one that was not",
+    async () => {
+      expect(interrupted).toHaveLength(2);
+      const whole = interrupted.map(({ step }, i) =>
+        submit(`whole${i}`, endless, ...twoNodes, "--steps", String(step)),
+      );
+      for (const run of whole) await finished(run);
+      for (const [i, { run, step }] of interrupted.entries()) {
+        const name = `${tag}-s${step}`;
+        expect(bytesOf(join(run, name))).toEqual(
+          bytesOf(join(whole[i] as string, name)),
+        );
+      }
+    },
+    limit,
+  );
 
-  test("at its time limit a run saves and another job goes on with it; cancelled, it ends; resumed, it goes on", async () => {
-    const run = limited;
-    const starts = () =>
-      readEvents(run).filter(({ event }) => event === "started").length;
-    const lastEnd = () => ends(run).at(-1)?.text ?? "";
-    await cluster.wait("the second start", () => starts() >= 2);
-    const [first] = ends(run);
-    expect(first?.code, logs(run)).toBe(75);
-    expect(first?.step).toBeGreaterThan(0);
-    expect(slurm("resume", run).err).toContain("is still there");
-    // Each leg lasts half a minute: cancelled when one has just begun.
-    const [leg, reached] = [starts(), steps(run)];
-    await cluster.wait("the next start", () => starts() > leg);
-    await cluster.wait("further steps", () => steps(run) > reached);
-    expect(slurm("cancel", run).exitCode).toBe(0);
-    await cluster.wait("the end", () => lastEnd().includes("cancelled after"));
-    await cluster.wait(
-      "the job to be over",
-      () => !["RUNNING", "COMPLETING"].includes(statusOf(run).state),
-    );
-    const saved = steps(run);
-    expect(existsSync(join(run, `${tag}-s${saved}`))).toBe(true);
-    expect(slurm("resume", run).exitCode).toBe(0);
-    await cluster.wait("its return", () => steps(run) > saved);
-    // Cancelled without our knowledge: SLURM's word counts.
-    const { job } = JSON.parse(readFileSync(join(run, "job.json"), "utf8")) as {
-      job: string;
-    };
-    cluster.command("scancel", job);
-    await cluster.wait(
-      "the job to be gone",
-      () => cluster.command("squeue", "-h").out === "",
-    );
-    expect(readEvents(run).at(-1)?.event).toBe("taken");
-  }, 240_000);
+  test(
+    "an evaluation of what was trained",
+    async () => {
+      const values = {
+        "pretrain.folder": whole,
+        "pretrain.checkpoint": "null",
+        "pretrain.patch_size": 8,
+        "data.dataset_train": clips.path("clips.csv"),
+        "data.dataset_val": clips.path("clips.csv"),
+        "data.num_classes": 2,
+        "data.num_segments": 1,
+        "data.num_views_per_segment": 1,
+        "data.frames_per_clip": 4,
+        "data.frame_step": 2,
+        "data.num_workers": 1,
+        "optimization.resolution": 32,
+        "optimization.num_epochs": 1,
+        "optimization.use_bfloat16": false,
+        "probe.lr": "[0.001]",
+        "probe.depth": "[1]",
+        "probe.linear": false,
+        "probe.knn": 0,
+      };
+      const { out, err, exitCode } = slurm(
+        ...["eval", join(root, "configs/evals/vitt16_k400_16x8x3.yaml")],
+        ...["--folder", clips.path("eval"), ...cpu, "--json"],
+        ...Object.entries(values).flatMap(([key, value]) => [
+          "--set",
+          `${key}=${value}`,
+        ]),
+      );
+      expect(exitCode, err).toBe(0);
+      const { jobs } = JSON.parse(out) as { jobs: { run: string }[] };
+      const run = jobs[0]?.run as string;
+      await finished(run);
+      const result = JSON.parse(
+        readFileSync(join(run, "result.json"), "utf8"),
+      ) as { num_samples: number; checkpoint: string };
+      expect(result.num_samples).toBe(8);
+      expect(result.checkpoint).toContain(`${tag}-s12`);
+    },
+    limit,
+  );
 
-  test("a preempted one resumes by itself and ends with the same weights", async () => {
-    const run = submit("preempted", last, ...twoNodes);
-    await cluster.wait("some steps", () => steps(run) >= 2);
-    const high = cluster.command(
-      ...[
-        "sbatch",
-        "--parsable",
-        "--partition=high",
-        "--nodes=2",
-        "--exclusive",
-      ],
-      ...["--output=/dev/null", "--wrap=sleep 1"],
-    );
-    expect(high.exitCode, high.err).toBe(0);
-    await finished(run);
-    const [first] = ends(run);
-    expect(first?.code, logs(run)).toBe(75);
-    expect(ends(run)).toHaveLength(2);
-    expect(bytesOf(join(run, `${tag}-s${last}`))).toEqual(
-      bytesOf(join(whole, `${tag}-s${last}`)),
-    );
-  }, 240_000);
+  test(
+    "a list of two configurations is an array of two jobs",
+    async () => {
+      const config = join(root, "configs/pretrain/av-vitt16.yaml");
+      const list = clips.path("list.yaml");
+      writeFileSync(list, `- ${config}\n- ${config}\n`);
+      const { out, err, exitCode } = slurm(
+        ...["--batch-launch", list, "--folder", clips.path("array")],
+        ...[...oneTask, ...cpu],
+        ...[...sets(2), "--array-limit", "2", "--json"],
+      );
+      expect(exitCode, err).toBe(0);
+      const { jobs } = JSON.parse(out) as {
+        jobs: { job: string; run: string }[];
+      };
+      expect(jobs.map(({ job }) => job.split("_")[1])).toEqual(["0", "1"]);
+      for (const { run } of jobs) await finished(run);
+    },
+    limit,
+  );
+
+  test(
+    "cancelled, a run saves and ends; resumed, it goes on; ended by SLURM, it is over",
+    async () => {
+      const run = submit("cancelled", endless, ...oneTask);
+      await cluster.wait(
+        "some steps",
+        () => steps(run) >= 2,
+        () => logs(run),
+      );
+      expect(slurm("resume", run).err).toContain("is still there");
+      const saved = await cancelled(run);
+      expect(existsSync(join(run, `${tag}-s${saved}`))).toBe(true);
+      await cluster.wait(
+        "the job to be over",
+        () => !["RUNNING", "COMPLETING"].includes(statusOf(run).state),
+      );
+      expect(slurm("resume", run).exitCode).toBe(0);
+      await cluster.wait(
+        "its return",
+        () => steps(run) > saved,
+        () => logs(run),
+      );
+      // Cancelled without our knowledge: SLURM's word counts.
+      const { job } = JSON.parse(
+        readFileSync(join(run, "job.json"), "utf8"),
+      ) as {
+        job: string;
+      };
+      cluster.command("scancel", job);
+      await cluster.wait(
+        "the last event",
+        () => readEvents(run).at(-1)?.event === "taken",
+        () => logs(run),
+      );
+      await cluster.wait(
+        "the job to be gone",
+        () => statusOf(run).state === "CANCELLED",
+      );
+      expect(starts(run)).toBe(2);
+    },
+    limit,
+  );
+
+  test(
+    "at its time limit a run saves, and another job goes on with it",
+    async () => {
+      await cluster.wait(
+        "the second start",
+        () => starts(limited) >= 2,
+        () => logs(limited),
+      );
+      const [first] = ends(limited);
+      expect(first?.code, logs(limited)).toBe(75);
+      expect(first?.step).toBeGreaterThan(0);
+      const jobs = readEvents(limited).filter((e) => e.event === "submitted");
+      expect(new Set(jobs.map(({ job }) => job)).size).toBeGreaterThan(1);
+      await cluster.wait(
+        "further steps",
+        () => steps(limited) > (first?.step as number),
+        () => logs(limited),
+      );
+      expect(slurm("cancel", limited, "--now").exitCode).toBe(0);
+    },
+    limit,
+  );
 });
 
-if (reason) test.todo(`SLURM: ${reason}`);
+if (!slurmAskedFor)
+  test.todo("SLURM: not asked for; AVJEPA_TEST_SLURM=1 npm test runs it");
+else if (reason)
+  test("SLURM", () => {
+    throw new Error(`AVJEPA_TEST_SLURM is set, but ${reason}`);
+  });

@@ -163,6 +163,36 @@ pub fn broadcast(a: &mut Args) -> Result<Reply> {
     Ok(().into())
 }
 
+/// Enqueues that each tensor is put together from the ranks' parts of it: with `n` of its `parts` elements a part, rank r gives those
+/// from `r·n` on, as far as there are any.
+pub fn all_gather(a: &mut Args) -> Result<Reply> {
+    let (tensors, parts) = (a.list(Args::tensor)?, a.usizes()?);
+    let communicator = communicator()?;
+    let mut sent = vec![];
+    for (whole, part) in tensors.into_iter().zip(parts) {
+        let (count, world) = (whole.len(), communicator.world);
+        if part.saturating_mul(world) < count {
+            let message = format!("{world} parts of {part} are fewer than {count} elements");
+            return Err(Error::shape("allGather_", message));
+        }
+        let begin = count.min(communicator.rank * part);
+        let own = whole.view(begin, &[part.min(count - begin)])?;
+        let size = whole.dtype.size();
+        let bytes = send(&communicator, "gathering of weights", &own, move |collective, bytes| {
+            // Parts are equally long: the last ones are filled up.
+            bytes.resize(part * size, 0);
+            let mut all = vec![0; bytes.len() * world];
+            collective.all_gather(bytes, &mut all)?;
+            all.truncate(count * size);
+            *bytes = all;
+            Ok(())
+        });
+        sent.push((whole, bytes));
+    }
+    sent.into_iter().for_each(|(whole, bytes)| receive(&whole, bytes));
+    Ok(().into())
+}
+
 /// Backward of a scalar. Gradients of each group of variables lie in one tensor, which is summed over the ranks from when nothing more
 /// is added to it; what is enqueued after this call finds the sums.
 pub fn backward(a: &mut Args) -> Result<Reply> {
@@ -204,7 +234,8 @@ fn summable(tensor: &Tensor) -> Result<()> {
     }
 }
 
-type Exchange = Box<dyn FnOnce(&mut dyn avjepa_comm::Collective, &mut [u8]) -> avjepa_comm::Result<()> + Send>;
+/// What goes to the others takes its place by what comes from them.
+type Exchange = Box<dyn FnOnce(&mut dyn avjepa_comm::Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send>;
 
 /// The sum of every rank's bytes, as numbers.
 fn sum(dtype: DType) -> Exchange {
@@ -232,7 +263,7 @@ fn send(
     communicator: &Communicator,
     name: &'static str,
     tensor: &Tensor,
-    exchange: impl FnOnce(&mut dyn avjepa_comm::Collective, &mut [u8]) -> avjepa_comm::Result<()> + Send + 'static,
+    exchange: impl FnOnce(&mut dyn avjepa_comm::Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send + 'static,
 ) -> Receiver<Bytes> {
     send_with(communicator.ticket(name), tensor, Box::new(exchange))
 }

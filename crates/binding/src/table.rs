@@ -77,6 +77,7 @@ pub const OPS: &[(&str, Run)] = &[
     }),
     // Between processes.
     ("broadcast_", crate::comm::broadcast),
+    ("allGather_", crate::comm::all_gather),
     ("backwardSummed", crate::comm::backward),
     // Fused operations.
     ("linear", |a| {

@@ -160,6 +160,7 @@ pub fn open_images(config: ImageLoaderConfig) -> Result<(Loader, ImageLoaderInfo
         frames: 1,
         grids,
         max_bad_fraction: config.max_bad_fraction,
+        judge: true,
         passes: config.passes,
         drop_last: config.drop_last,
         masks: BatchMasks(None),

@@ -69,7 +69,12 @@ export class Communicator {
 
   /** Every process's text, in the order of the ranks. */
   async gather(text: string): Promise<string[]> {
-    const bytes = new TextEncoder().encode(text);
+    const all = await this.gatherBytes(new TextEncoder().encode(text));
+    return all.map((bytes) => new TextDecoder().decode(bytes));
+  }
+
+  /** Every process's bytes, in the order of the ranks; copies, of any lengths. */
+  async gatherBytes(bytes: Uint8Array): Promise<Uint8Array[]> {
     const [longest = 0] = await this.max([bytes.length]);
     // Parts are equally long: each begins with its own length.
     const part = new Uint8Array(4 + longest);
@@ -79,7 +84,7 @@ export class Communicator {
     return Array.from({ length: this.world }, (_, rank) => {
       const own = all.subarray(rank * part.length, (rank + 1) * part.length);
       const length = new DataView(own.buffer, own.byteOffset).getUint32(0);
-      return new TextDecoder().decode(own.subarray(4, 4 + length));
+      return own.slice(4, 4 + length);
     });
   }
 
@@ -91,6 +96,14 @@ export class Communicator {
   /** Enqueues that the tensors get the values that rank `root` has. */
   broadcast(tensors: Iterable<Tensor>, root = 0): void {
     invoke("broadcast_", [Array.from(tensors, (t) => t.handle), root]);
+  }
+
+  /**
+   * Enqueues that each tensor is put together from the processes' parts of it:
+   * rank r gives the elements from `r · parts[i]` on, as far as there are any.
+   */
+  allGather(tensors: readonly Tensor[], parts: readonly number[]): void {
+    invoke("allGather_", [tensors.map((t) => t.handle), [...parts]]);
   }
 
   /**

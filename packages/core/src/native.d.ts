@@ -186,6 +186,8 @@ export declare function mediaDistributedSampler(n: number, world: number, rank: 
 export declare function mediaImageOp(data: Uint8Array, shape: Array<number>, settings: string): Uint8Array;
 /** A line of an index, quoted where needed. */
 export declare function mediaIndexLine(path: string, label: number): string;
+/** What one loader would say of files that several have met: an error where `paths` are too many bad files among `tried` of `total`. */
+export declare function mediaJudgeFiles(total: number, maxBadFraction: number, tried: number, paths: Array<string>, reasons: Array<string>): void;
 /** The standard log-mel energies `[frames, mels]` of mono sound at 16 kHz, not normalised. */
 export declare function mediaLogMel(audio: Float32Array, mels: number): Float32Array;
 /**

@@ -53,6 +53,8 @@ export interface ClipLoaderOptions {
   passes?: number;
   /** With `passes`: leave out a last batch that is not full. Default false. */
   dropLast?: boolean;
+  /** Whether to fail past `data.max_bad_fraction` of the files; default true. See FileLedger. */
+  judge?: boolean;
   /** `u8`: bytes, normalised on the device (default). `f32`: normalised here, not rounded. */
   pixels?: "u8" | "f32";
   /** `reference`: torch's order of samples and the published random streams. Default `corrected`. */
@@ -164,6 +166,7 @@ function loaderConfig(
     order: options.order,
     passes: options.passes,
     drop_last: options.dropLast,
+    judge: options.judge,
     pixels: options.pixels,
   });
 }

@@ -11,6 +11,7 @@ export {
   type ClipLoaderOptions,
   type LoaderInfo,
 } from "./clip_loader.ts";
+export { FileLedger, type FileLedgerOptions } from "./file_ledger.ts";
 export { type Film, writeFilm } from "./film.ts";
 export { ImageBatch } from "./image_batch.ts";
 export {

@@ -7,6 +7,7 @@
  */
 
 import {
+  concat,
   type Generator,
   layerNorm,
   type nn,
@@ -25,7 +26,11 @@ import {
 export interface Noise {
   /** The target encoder's features of all tokens. */
   targets: Tokens;
-  generator: Generator;
+  /**
+   * Draws the noise of the n-th sequence of the predictor's targets. One each,
+   * so that a sample's noise need not depend on the batch that it is in.
+   */
+  generator: (sequence: number) => Generator;
 }
 
 const STEPS = 1000;
@@ -68,21 +73,33 @@ export function noisedTargets(
     1e-5,
   );
   const x = layerNorm(embed.forward(features), null, null, 1e-5, { dtype });
+  const width = x.shape[1] as number;
 
   const sequences = new Int32Array(indices.position.length);
   eachToken(indices, (m, s) => (sequences[m] = s));
-  const sequence = uploadIndices(
-    wanted.map((m) => sequences[m] as number),
-    device,
-  );
-  const step = generator
-    .uniform([indices.offsets.length - 1], 0, STEPS, { device })
-    .cast("int32");
+  const tokens = new Map<number, number>();
+  for (const m of wanted) {
+    const s = sequences[m] as number;
+    tokens.set(s, (tokens.get(s) ?? 0) + 1);
+  }
+  // Tokens of a sequence lie together, sequences in their order: so do their draws.
+  const steps: Tensor[] = [];
+  const epsilons: Tensor[] = [];
+  const drawOf = new Int32Array(wanted.length);
+  let first = 0;
+  for (const [s, count] of tokens) {
+    const own = generator(s);
+    drawOf.fill(steps.length, first, first + count);
+    first += count;
+    steps.push(own.uniform([1], 0, STEPS, { device }));
+    epsilons.push(own.normal([count, width], 0, 1, { device, dtype }));
+  }
+  const step = concat(steps).cast("int32");
+  const draw = uploadIndices(drawOf, device);
   const scale = (table: Float64Array) =>
     tensor(table, [STEPS, 1], { device, dtype })
       .indexSelect(step)
-      .indexSelect(sequence);
+      .indexSelect(draw);
   const [signal, spread] = diffusionTables();
-  const epsilon = generator.normal(x.shape, 0, 1, { device, dtype });
-  return x.mul(scale(signal)).add(epsilon.mul(scale(spread)));
+  return x.mul(scale(signal)).add(concat(epsilons).mul(scale(spread)));
 }

@@ -200,7 +200,7 @@ function checkPredict(
       "AVJ_ARGUMENT",
       "predictor: without mask tokens, it needs the targets to be noised",
       {
-        hint: "forward(z, targets, { noise: { targets: h, generator } }), h the target encoder's features",
+        hint: "forward(z, targets, { noise: { targets: h, generator } }), h the target encoder's features, generator(n) that of sequence n",
       },
     );
   }

@@ -112,13 +112,18 @@ test("without mask tokens, queries are noised targets", async () => {
   ).toBe(false);
   const batch = tinyBatch(2, { dtype: "float64" });
   const [h, z] = [encoder.forward(batch), encoder.forward(batch, context)];
-  const predict = (seed: number) =>
-    predictor.forward(z, targets, {
-      noise: { targets: h, generator: new Generator(seed) },
-    }).data;
+  const predict = (seed: number) => {
+    const streams = [seed, 10, 11, 12].map((n) => new Generator(n));
+    const generator = (sequence: number) => streams[sequence] as Generator;
+    return predictor.forward(z, targets, { noise: { targets: h, generator } })
+      .data;
+  };
   expect(predict(1).shape).toEqual([7, 24]);
   expect(await distance(predict(1), predict(1))).toBe(0);
   expect(await distance(predict(1), predict(2))).toBeGreaterThan(1e-6);
+  // The other sequences' noise is their own.
+  const rest = (x: Tensor) => x.slice(0, targets.offsets[1] as number, 7);
+  expect(await distance(rest(predict(1)), rest(predict(2)))).toBe(0);
   expect(() => predictor.forward(z, targets)).toThrow(
     "needs the targets to be noised",
   );

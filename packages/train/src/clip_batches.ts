@@ -7,13 +7,20 @@ import type { Collective } from "./collective.ts";
 import type { ResolvedPretrainConfig } from "./config/index.ts";
 import type { TrainBatch } from "./train_step.ts";
 
-/** The loader of the training indexes, from where a run has come to. */
+/**
+ * The loader of the training indexes, from where a run has come to.
+ *
+ * @param options.judge Whether it fails by itself when too many files are bad;
+ *   a run of several processes judges those of all of them: see clipsOfAll.
+ */
 export function trainingClips(
   config: ResolvedPretrainConfig,
   { rank, world }: Pick<Collective, "rank" | "world">,
   cursor: Cursor,
+  options: { judge?: boolean } = {},
 ): ClipLoader {
   return new ClipLoader(config.data.datasets, {
+    ...options,
     ...sections(config),
     rank,
     world,
@@ -76,6 +83,11 @@ export function toTrainBatch(clips: ClipBatch): TrainBatch {
     present,
     context: masks.context,
     targets: masks.target,
+    clips: Array.from({ length: clips.rows }, (_, row) => ({
+      pass: clips.passes[row % clips.samples] as number,
+      index: clips.indices[row % clips.samples] as number,
+      clip: Math.floor(row / clips.samples),
+    })),
     upload: (device) => ({
       ...made("video", clips.videoData, clips.videoShape, device),
       ...made("audio", clips.audioData, clips.audioShape, device),

@@ -15,10 +15,14 @@ export interface Collective {
   max(values: readonly number[]): Promise<number[]>;
   /** Every process gets everybody's text, in the order of the ranks. */
   gather(text: string): Promise<string[]>;
+  /** Every process gets everybody's bytes, in the order of the ranks. */
+  gatherBytes(bytes: Uint8Array): Promise<Uint8Array[]>;
   /** Resolves when every process has called it. */
   barrier(): Promise<void>;
   /** Enqueues that the tensors get rank 0's values. */
   broadcast(tensors: Iterable<Tensor>): void;
+  /** Enqueues that each tensor is put together: rank r has its elements from `r · parts[i]` on. */
+  allGather(tensors: readonly Tensor[], parts: readonly number[]): void;
   /** Enqueues the gradients of a loss, summed over the processes. */
   backward(loss: Tensor, groups: readonly optim.GradientGroup[]): void;
   /** Leaves the others; the last call, which all of them make. */
@@ -32,8 +36,10 @@ export const single: Collective = {
   sum: async (values) => [...values],
   max: async (values) => [...values],
   gather: async (text) => [text],
+  gatherBytes: async (bytes) => [bytes],
   barrier: async () => {},
   broadcast: () => {},
+  allGather: () => {},
   backward: (loss) => loss.backward(),
   close: async () => {},
 };

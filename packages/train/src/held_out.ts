@@ -3,14 +3,15 @@
 import { AvjepaError } from "@avjepa/core";
 
 import { toTrainBatch, heldOutClips } from "./clip_batches.ts";
+import { failTogether, gatherEvents } from "./launch/agree.ts";
 import type { RunFileEvent } from "./log/file_report.ts";
 import { type Trainer, evaluateLoss } from "./train_step.ts";
 
-/** What a pass over the held-out index came to. */
+/** What a pass over the held-out index came to, on all ranks. */
 export interface HeldOut {
-  /** Mean JEPA loss over the clips of all ranks. */
+  /** Mean JEPA loss over the clips. */
   loss: number;
-  /** News of this rank's files. */
+  /** News of the files. */
   events: RunFileEvent[];
 }
 
@@ -29,18 +30,26 @@ export async function heldOutLoss(
   await using loader = heldOutClips(config, collective);
   let sum = 0;
   let clips = 0;
+  let failure: unknown;
   try {
     for await (const batch of loader) {
       sum += batch.rows * (await evaluateLoss(trainer, toTrainBatch(batch)));
       clips += batch.rows;
     }
   } catch (error) {
-    throw AvjepaError.is(error) ? ofHeldOut(error) : error;
+    failure = AvjepaError.is(error) ? ofHeldOut(error) : error;
   }
-  const [total = 0, count = 0] = await collective.sum([sum, clips]);
+  const [total = 0, count = 0, failures = 0, news = 0] = await collective.sum([
+    sum,
+    clips,
+    failure === undefined ? 0 : 1,
+    loader.events.length,
+  ]);
+  if (failures > 0) await failTogether(collective, failure);
+  const events = news > 0 ? await gatherEvents(collective, loader.events) : [];
   return {
     loss: total / count,
-    events: loader.events.map((event) => ({ ...event, heldOut: true })),
+    events: events.map((event) => ({ ...event, heldOut: true })),
   };
 }
 

@@ -68,13 +68,7 @@ export type {
   TrainBatch,
   Trainer,
 } from "./train_step.ts";
-export {
-  copyRun,
-  initialiseFrom,
-  restoreRun,
-  saveRun,
-  writeRun,
-} from "./state.ts";
+export { copyRun, initialiseFrom, restoreRun, writeRun } from "./state.ts";
 export type { RunCopy } from "./state.ts";
 export { RunSaver } from "./checkpoint/saver.ts";
 export { measureHealth } from "./health.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 
 import { memory, optim, resetPeakMemory, synchronize } from "@avjepa/core";
-import { Generator, tensor } from "@avjepa/core";
+import { tensor } from "@avjepa/core";
 import { allTokens, packMasks } from "@avjepa/models";
 
 import { single } from "./collective.ts";
@@ -190,9 +190,13 @@ test.each([
     models,
     adamw,
     collective: single,
-    noise: () => new Generator(0),
   };
-  const batch = noiseBatch(8, 64, 128, masks);
+  const clips = Array.from({ length: 8 }, (_, index) => ({
+    pass: 0,
+    index,
+    clip: 0,
+  }));
+  const batch = { ...noiseBatch(8, 64, 128, masks), clips };
   const step = {
     lr: 1e-4,
     wd: 0,

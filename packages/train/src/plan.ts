@@ -90,7 +90,7 @@ export function planRun(
       world,
       total: optimization.batch_size_total,
     },
-    memory: planMemory(config, shape, masks),
+    memory: planMemory(config, shape, masks, world),
     flops: stepFlops(shape, masks, clips),
     dtype: meta.dtype,
     device: facts.device ?? null,

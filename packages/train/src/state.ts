@@ -37,13 +37,22 @@ export interface RunCopy {
   moments: Record<string, HostTensor>;
 }
 
-/** Copies the run after `step` steps: all of it as it is now. */
+/**
+ * Copies the run after `step` steps: all of it as it is now.
+ *
+ * Every process calls it, since the moments may be shared out over them; rank 0
+ * gets the copy.
+ */
 export async function copyRun(
   trainer: Trainer,
   step: number,
   cursor: Cursor,
-): Promise<RunCopy> {
-  const { config, models, adamw } = trainer;
+): Promise<RunCopy | undefined> {
+  const { config, models, adamw, collective } = trainer;
+  if (collective.rank > 0) {
+    if (config.optimization.zero1) await adamw.copyState(false);
+    return undefined;
+  }
   const state = {
     app: config.app,
     config: portableConfig(config),
@@ -53,18 +62,14 @@ export async function copyRun(
     cursor,
     optimizer_steps: adamw.steps,
   };
-  const views = renamed(adamw.stateDict(), (name) =>
+  const [weights, moments] = await Promise.all([
+    readTensors(weightsOf(models)),
+    adamw.copyState(),
+  ]);
+  const named = renamed(moments, (name) =>
     name.replace(/^\d+/, (i) => optimized[Number(i)] ?? i),
   );
-  try {
-    const [weights, moments] = await Promise.all([
-      readTensors(weightsOf(models)),
-      readTensors(views),
-    ]);
-    return { step, state, weights, moments };
-  } finally {
-    for (const view of Object.values(views)) view.dispose();
-  }
+  return { step, state, weights, moments: named };
 }
 
 /** Writes a copy as a checkpoint. */
@@ -82,17 +87,6 @@ export async function writeRun(
     },
     options,
   );
-}
-
-/** Saves the run after `step` steps. */
-export async function saveRun(
-  store: CheckpointStore,
-  trainer: Trainer,
-  step: number,
-  cursor: Cursor,
-  options: { epoch?: number } = {},
-): Promise<Checkpoint> {
-  return writeRun(store, await copyRun(trainer, step, cursor), options);
 }
 
 /** What the features of a checkpoint mean by sound. */

@@ -5,7 +5,6 @@
  */
 
 import {
-  type Generator,
   type Tensor,
   autocast,
   concat,
@@ -27,6 +26,7 @@ import type { Collective } from "./collective.ts";
 import type { ResolvedPretrainConfig } from "./config/index.ts";
 import { sampleRows } from "./health.ts";
 import type { Models } from "./models.ts";
+import { type ClipName, noiseOf } from "./noise.ts";
 
 /** A batch on its way to the device. */
 export interface TrainBatch {
@@ -36,6 +36,8 @@ export interface TrainBatch {
   present: PackedIndices;
   context: PackedIndices;
   targets: PackedIndices;
+  /** Which clip each row is: rows of targets' samples, in their order. */
+  clips: readonly ClipName[];
 }
 
 /** What the schedules say of a step. */
@@ -72,8 +74,6 @@ export interface Trainer {
   models: Models;
   adamw: optim.AdamW;
   collective: Collective;
-  /** Draws the noise of `use_mask_tokens: false`. */
-  noise: (step: number, batch: number) => Generator;
 }
 
 /** Takes one step over this rank's batches, `optimization.grad_accum` of them. */
@@ -90,7 +90,6 @@ export async function trainStep(
     const terms = batches.map((batch, i) => {
       const sampled = settings.sampleFeatures && i === 0 ? features : null;
       const { loss, ...others } = forwardBackward(trainer, batch, counts, {
-        step: settings.step,
         batch: i,
         of: batches.length,
         features: sampled,
@@ -148,7 +147,6 @@ async function countAll(
 
 /** Where a batch stands in its run. */
 interface Place {
-  step: number;
   batch: number;
   /** Batches of the step. */
   of: number;
@@ -183,7 +181,7 @@ export async function evaluateLoss(
     video: countModality(targets, "video"),
     audio: countModality(targets, "audio"),
   };
-  const place = { step: 0, batch: 0, of: 1, features: null };
+  const place = { batch: 0, of: 1, features: null };
   const loss = scope(() =>
     noGrad(() => forward(trainer, batch, counts, place).jepa),
   );
@@ -205,9 +203,9 @@ function forward(
     const h = noGrad(() =>
       target.forward({ ...input, present: batch.present }),
     );
-    if (place.features) sampleInto(place.features, h);
+    if (place.features) sampleInto(place.features, h, trainer.collective);
     const context = encoder.forward(input, batch.context);
-    const generator = trainer.noise(place.step, place.batch);
+    const generator = noiseOf(config.meta.seed, batch.clips);
     const noise = config.model.use_mask_tokens
       ? {}
       : { noise: { targets: h, generator } };
@@ -229,9 +227,13 @@ function computeType({ meta }: ResolvedPretrainConfig): "float32" | "bfloat16" {
 }
 
 /** Keeps some tokens' features of each modality. */
-function sampleInto(features: StepResult["features"], h: Tokens): void {
+function sampleInto(
+  features: StepResult["features"],
+  h: Tokens,
+  collective: Collective,
+): void {
   for (const modality of ["video", "audio"] as const) {
-    const sampled = sampleRows(h, modality);
+    const sampled = sampleRows(h, modality, collective);
     if (sampled) features[modality] = keep(sampled);
   }
 }

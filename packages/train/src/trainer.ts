@@ -1,6 +1,6 @@
 /** What takes a run's steps, with fresh weights. */
 
-import { AvjepaError, Generator, optim } from "@avjepa/core";
+import { AvjepaError, optim } from "@avjepa/core";
 
 import type { Collective } from "./collective.ts";
 import type { ResolvedPretrainConfig } from "./config/index.ts";
@@ -30,10 +30,9 @@ export function makeTrainer(
     eps: optimization.eps,
     noDecay: (name) =>
       !optimization.decay_mask_tokens && name.startsWith("mask_tokens"),
+    ...(optimization.zero1 && collective.world > 1
+      ? { shards: collective }
+      : {}),
   });
-  // Each rank, step and batch has counters of its own, so that a resumed run draws the same.
-  const key = BigInt(meta.seed) + (BigInt(collective.rank + 1) << 32n);
-  const noise = (step: number, batch: number) =>
-    new Generator(key, BigInt(step * optimization.grad_accum + batch) << 32n);
-  return { config, device, models, adamw, collective, noise };
+  return { config, device, models, adamw, collective };
 }

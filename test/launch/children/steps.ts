@@ -5,6 +5,7 @@
  *     bun steps.ts CONFIG_YAML STEPS
  */
 
+import { memory } from "@avjepa/core";
 import type { PackedIndices } from "@avjepa/models";
 import {
   heldOutLoss,
@@ -34,6 +35,11 @@ if (ranks.rank > 0)
       weights.copyFrom(weights.affine(0.5, ranks.rank));
 ranks.broadcast(Object.values(weightsOf(trainer.models)));
 
+/** Float32, two a learned parameter. */
+const moments = [trainer.models.encoder, trainer.models.predictor]
+  .flatMap((model) => model.parameters())
+  .filter(({ requiresGrad }) => requiresGrad)
+  .reduce((bytes, { size }) => bytes + 8 * size, 0);
 await using loader = trainingClips(resolved, ranks, { pass: 0, position: 0 });
 const accum = resolved.optimization.grad_accum;
 for (let step = 1; step <= Number(steps); step++) {
@@ -51,6 +57,8 @@ for (let step = 1; step <= Number(steps); step++) {
     step,
     loss: result.loss,
     weights: await hashOfWeights(),
+    memory: memory("cpu").bytes,
+    moments,
     samples: batches.flatMap(({ indices, passes }) =>
       Array.from(indices, (index, i) => [passes[i], index]),
     ),

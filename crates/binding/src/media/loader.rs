@@ -4,7 +4,7 @@ use super::{argument, call, guard, js, reject, status};
 use avjepa_media::error::MediaError;
 use avjepa_media::image_loader::{ImageLoaderConfig, open_images};
 use avjepa_media::loader::{
-    Batch, Counts, Event, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper,
+    BadFiles, Batch, Counts, Event, EventKind, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper,
     open,
 };
 use napi::bindgen_prelude::{Float32Array, Float64Array, Int32Array, Object, Uint8Array};
@@ -239,6 +239,33 @@ fn describe(info: &LoaderInfo) -> Value {
         "notices": info.notices,
         "video": video,
         "audio": audio,
+    })
+}
+
+/// What one loader would say of files that several have met: an error where `paths` are too many bad files among `tried` of `total`.
+#[napi]
+pub fn media_judge_files(
+    total: f64,
+    max_bad_fraction: f64,
+    tried: f64,
+    paths: Vec<String>,
+    reasons: Vec<String>,
+) -> napi::Result<(), String> {
+    call(|| {
+        let (bad, tried) = (paths.len(), tried as usize);
+        let ledger = BadFiles::new(total as usize, max_bad_fraction);
+        if !ledger.too_many(bad, tried) {
+            return Ok(());
+        }
+        let event = |(path, reason): (String, String)| Event {
+            kind: EventKind::Bad,
+            index: 0,
+            path: path.into(),
+            reason,
+            replaced: true,
+        };
+        let events: Vec<Event> = paths.into_iter().zip(reasons).map(event).collect();
+        Err(ledger.too_many_error(events.iter(), bad, tried))
     })
 }
 

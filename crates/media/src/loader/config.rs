@@ -263,6 +263,8 @@ pub struct LoaderConfig {
     pub passes: Option<u64>,
     /// With `passes`: leave out a last batch that is not full.
     pub drop_last: bool,
+    /// End past `max_bad_fraction`; `false` where the caller judges, who knows of the other ranks' files too.
+    pub judge: bool,
     pub pixels: PixelFormat,
     #[serde(rename = "cursor")]
     pub position: CursorConfig,
@@ -283,6 +285,7 @@ impl Default for LoaderConfig {
             order: OrderName::default(),
             passes: None,
             drop_last: false,
+            judge: true,
             pixels: PixelFormat::default(),
             position: CursorConfig::default(),
         }

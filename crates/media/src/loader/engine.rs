@@ -38,6 +38,8 @@ pub struct Settings {
     pub frames: usize,
     pub grids: Grids,
     pub max_bad_fraction: f64,
+    /// Whether the loader itself ends past that.
+    pub judge: bool,
     /// End after this many traversals; `None`: never.
     pub passes: Option<u64>,
     /// With `passes`: leave out a last batch that is not full.
@@ -137,7 +139,7 @@ impl Loader {
     /// The next batch; `None` after the last of `passes`. Waits for it. A loader that failed goes on failing.
     ///
     /// # Errors
-    /// `AVJ_BAD_FILES` past `max_bad_fraction`; `AVJ_CLOSED` after a stop; what a source calls fatal.
+    /// `AVJ_BAD_FILES` past `max_bad_fraction`, or for a sample that nothing replaces; `AVJ_CLOSED` after a stop; what a source calls fatal.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -173,7 +175,9 @@ impl Loader {
                     batch.events.push(event);
                 }
             }
-            if let Some(error) = self.files.verdict() {
+            if shared.settings.judge
+                && let Some(error) = self.files.verdict()
+            {
                 return Err(error);
             }
             let (draw, reading) = outcome.sample?;

@@ -48,11 +48,12 @@ pub fn open(config: LoaderConfig) -> Result<(Loader, LoaderInfo)> {
     )?;
     let cursor = config.position.into();
     let (passes, drop_last, max_bad_fraction) = (config.passes, config.drop_last, config.data.max_bad_fraction);
+    let judge = config.judge;
     let (clips, frames) = (config.rows_of_sample(), config.data.num_frames);
     let source = ClipSource::new(index, config)?;
     let (grids, masks) = (source.grids(), BatchMasks::of(source.masks()));
     let workers = wanted.min(cores);
-    let settings = Settings { workers, clips, frames, grids, max_bad_fraction, passes, drop_last, masks };
+    let settings = Settings { workers, clips, frames, grids, max_bad_fraction, judge, passes, drop_last, masks };
     let loader = Loader::start(source, order, settings, cursor)?;
     Ok((loader, LoaderInfo { samples, fingerprint, workers, grids, notices }))
 }

@@ -74,6 +74,7 @@ fn settings(workers: usize) -> Settings {
         frames: 2,
         grids: GRIDS,
         max_bad_fraction: 0.5,
+        judge: true,
         passes: None,
         drop_last: false,
         masks: BatchMasks(None),
@@ -202,6 +203,16 @@ fn too_many_bad_files_end_the_run_at_the_same_batch_for_any_threads() {
     assert!(batches > 3);
     assert!(error.message.starts_with("8 of"), "{}", error.message);
     assert_eq!(end(4), (batches, error));
+}
+
+#[test]
+fn another_may_judge() {
+    let settings = Settings { max_bad_fraction: 0.1, judge: false, ..settings(2) };
+    let mut loader = Loader::start(Synthetic::new(70, bad), order(70, 4), settings, Cursor::default()).unwrap();
+    for _ in 0..40 {
+        loader.next_batch().unwrap();
+    }
+    assert!(loader.files().verdict().is_some());
 }
 
 #[test]

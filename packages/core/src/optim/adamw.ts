@@ -6,10 +6,13 @@
 import { AvjepaError } from "../error.ts";
 import type { Module } from "../nn/module.ts";
 import type { Parameter } from "../nn/parameter.ts";
+import type { HostTensor } from "../safetensors.ts";
 import { keep } from "../scope.ts";
 import { type Tensor, operation, zeros } from "../tensor.ts";
 import { invoke } from "../transport.ts";
-import { type Chunk, attachGradients, flatten, viewOf } from "./flat.ts";
+import { type Chunk, attachGradients, flatten } from "./flat.ts";
+import { type Slab, copyMoments, loadMoments, viewMoments } from "./moments.ts";
+import { type Shards, partOf, range } from "./shard.ts";
 
 export interface AdamWOptions {
   /** Default (0.9, 0.999). */
@@ -18,6 +21,8 @@ export interface AdamWOptions {
   eps?: number;
   /** Names that are not decayed, besides biases and vectors. */
   noDecay?: (name: string) => boolean;
+  /** Processes that keep a part of the moments each; default: all of them here. */
+  shards?: Shards;
 }
 
 /** One step's settings. */
@@ -41,22 +46,13 @@ export interface GradientGroup {
 /** Elements of a {@link GradientGroup}: large enough to travel well, small enough that the first leaves early. */
 const groupSize = 4 * 1024 * 1024;
 
-/** State of one chunk. */
-interface Slab {
-  module: number;
-  decayed: boolean;
-  chunk: Chunk;
-  grad: Tensor;
-  m: Tensor;
-  v: Tensor;
-}
-
 export class AdamW {
   readonly #modules: readonly Module[];
   readonly #slabs: Slab[];
   readonly #targets = new Map<Module, Map<Slab, Chunk>>();
   readonly #betas: readonly [number, number];
   readonly #eps: number;
+  readonly #shards: Shards | undefined;
   #steps = 0;
   #groups: GradientGroup[] | undefined;
 
@@ -68,6 +64,7 @@ export class AdamW {
     this.#modules = modules;
     this.#betas = options.betas ?? [0.9, 0.999];
     this.#eps = options.eps ?? 1e-8;
+    this.#shards = options.shards;
     const { noDecay = () => false } = options;
     const decays = (name: string, p: Parameter) =>
       isDecayed(name, p) && !noDecay(name);
@@ -77,12 +74,14 @@ export class AdamW {
           learned(module).filter(([name, p]) => decays(name, p) === decayed),
         ).map((chunk) => {
           const { device, dtype } = chunk.data;
-          const state = () => keep(zeros([chunk.length], { device, dtype }));
+          const part = partOf(chunk, options.shards);
+          const state = () => keep(zeros([part.length], { device, dtype }));
           return {
             module: i,
             decayed,
             chunk,
             grad: attachGradients(chunk),
+            part,
             m: state(),
             v: state(),
           };
@@ -133,7 +132,7 @@ export class AdamW {
    * @returns the L2 norm of each module's gradient before clipping, `[1]` each.
    */
   step(options: AdamWStep): Tensor[] {
-    const { lr, wd = 0, clip = null, ema } = options;
+    const { clip = null, ema } = options;
     const norms = this.#modules.map((module, i) => {
       const grads = this.#slabs
         .filter((slab) => slab.module === i)
@@ -145,62 +144,97 @@ export class AdamW {
     const averages = ema && this.#average(ema.target);
     this.#steps += 1;
     for (const slab of this.#slabs) {
-      invoke("adamw", [
-        slab.chunk.data.handle,
-        slab.grad.handle,
-        slab.m.handle,
-        slab.v.handle,
-        averages?.get(slab)?.data.handle ?? null,
-        null,
-        clip === null ? null : (norms[slab.module]?.handle ?? null),
-        clip ?? 0,
-        lr,
-        slab.decayed ? wd : 0,
-        ...this.#betas,
-        this.#eps,
-        this.#steps,
-        ema?.momentum ?? 0,
-        true,
-      ]);
+      const norm = clip === null ? null : (norms[slab.module] ?? null);
+      this.#update(slab, averages?.get(slab), norm, options);
     }
+    if (this.#shards) this.#putTogether(averages, ema?.momentum ?? 0);
     return norms;
   }
 
-  /** First and second moments by parameter: views, to be disposed by the caller. Keys are `{module}.{name}.{exp_avg|exp_avg_sq}`. */
-  stateDict(): Record<string, Tensor> {
-    const state: Record<string, Tensor> = {};
-    for (const { module, chunk, m, v } of this.#slabs) {
-      for (const place of chunk.places) {
-        state[`${module}.${place.name}.exp_avg`] = viewOf(m, place);
-        state[`${module}.${place.name}.exp_avg_sq`] = viewOf(v, place);
-      }
-    }
-    return state;
+  /** The pass over what of a chunk is this process's. */
+  #update(
+    { chunk, grad, part, m, v, decayed }: Slab,
+    average: Chunk | undefined,
+    norm: Tensor | null,
+    { lr, wd = 0, clip, ema }: AdamWStep,
+  ): void {
+    if (part.length === 0) return;
+    const own = (tensor: Tensor) =>
+      range(tensor, part.start, part.start + part.length);
+    const views = [chunk.data, grad, ...(average ? [average.data] : [])];
+    const [data, gradient, target] = views.map(own);
+    invoke("adamw", [
+      data?.handle ?? null,
+      gradient?.handle ?? null,
+      m.handle,
+      v.handle,
+      target?.handle ?? null,
+      null,
+      norm?.handle ?? null,
+      clip ?? 0,
+      lr,
+      decayed ? wd : 0,
+      ...this.#betas,
+      this.#eps,
+      this.#steps,
+      ema?.momentum ?? 0,
+      true,
+    ]);
+    for (const view of [data, gradient, target]) view?.dispose();
   }
 
-  /** Restores {@link stateDict} and the number of steps. @throws AvjepaError AVJ_STATE_DICT when a moment is missing or of another shape. */
-  loadStateDict(state: Record<string, Tensor>, steps: number): void {
-    const own = this.stateDict();
-    try {
-      for (const [name, view] of Object.entries(own)) {
-        const values = state[name];
-        if (values === undefined || values.shape.join() !== view.shape.join()) {
-          const found = values
-            ? `is [${values.shape.join(", ")}], not [${view.shape.join(", ")}]`
-            : "is missing";
-          throw new AvjepaError(
-            "AVJ_STATE_DICT",
-            `optimizer state: ${name} ${found}`,
-            {
-              hint: "the checkpoint is of another model",
-            },
-          );
-        }
-        invoke("copy_", [view.handle, values.handle]);
+  /** Gets the others' parts, and does with them what the pass does with the own. */
+  #putTogether(averages: Map<Slab, Chunk> | undefined, momentum: number): void {
+    this.#shards?.allGather(
+      this.#slabs.map(({ chunk }) => chunk.data),
+      this.#slabs.map(({ part }) => part.size),
+    );
+    for (const slab of this.#slabs) {
+      const { chunk, part } = slab;
+      const target = averages?.get(slab)?.data;
+      for (const [start, end] of [
+        [0, part.start],
+        [part.start + part.length, chunk.length],
+      ] as const) {
+        if (start === end || !target) continue;
+        const [old, now] = [target, chunk.data].map((t) =>
+          range(t, start, end),
+        );
+        invoke("ema_", [old?.handle ?? null, now?.handle ?? null, momentum]);
+        old?.dispose();
+        now?.dispose();
       }
-    } finally {
-      for (const view of Object.values(own)) view.dispose();
     }
+    this.zeroGrad();
+  }
+
+  /**
+   * First and second moments by parameter: views, to be disposed by the caller.
+   * Keys are `{module}.{name}.{exp_avg|exp_avg_sq}`.
+   *
+   * @throws AvjepaError AVJ_ARGUMENT where they are shared out: see {@link copyState}.
+   */
+  stateDict(): Record<string, Tensor> {
+    if (this.#shards)
+      throw new AvjepaError(
+        "AVJ_ARGUMENT",
+        "adamw.stateDict: the moments are shared out over processes",
+        { hint: "copyState puts them together, called by all of them" },
+      );
+    return viewMoments(this.#slabs);
+  }
+
+  /**
+   * Copies {@link stateDict} to the host, a chunk at a time, whole also where
+   * it is shared out: then every process calls it, and may do without the copy.
+   */
+  async copyState(wanted = true): Promise<Record<string, HostTensor>> {
+    return copyMoments(this.#slabs, this.#shards, wanted);
+  }
+
+  /** Restores {@link stateDict}, always whole, and the number of steps. @throws AvjepaError AVJ_STATE_DICT when a moment is missing or of another shape. */
+  loadStateDict(state: Record<string, Tensor>, steps: number): void {
+    loadMoments(this.#slabs, this.#shards !== undefined, state);
     this.#steps = steps;
   }
 

@@ -4,3 +4,4 @@ export {
   type AdamWStep,
   type GradientGroup,
 } from "./adamw.ts";
+export type { Shards } from "./shard.ts";

@@ -9,8 +9,8 @@ import type { Checkpoint, CheckpointStore } from "./store.ts";
 
 /**
  * Checkpoints of a run: a consistent copy is taken between two steps and
- * written while training goes on. The weights are the same on every rank, so
- * that rank 0 alone has something to do.
+ * written while training goes on. Every rank calls it; rank 0, which has the
+ * copy, writes.
  *
  * @example
  * const saver = new RunSaver(trainer, store, start.resume);
@@ -47,8 +47,8 @@ export class RunSaver {
    * @throws the error of the checkpoint before it.
    */
   async save(step: number, cursor: Cursor, epoch?: number): Promise<void> {
-    if (this.#trainer.collective.rank === 0) {
-      const copy = await copyRun(this.#trainer, step, cursor);
+    const copy = await copyRun(this.#trainer, step, cursor);
+    if (copy) {
       const keep = epoch === undefined ? {} : { epoch };
       await this.#writer.begin(() => writeRun(this.#store, copy, keep));
     }

@@ -78,6 +78,11 @@ export const optimizationSchema = section({
     "Clips an optimizer step takes over all processes: batch_size · processes · grad_accum.",
     "from the other two",
   ),
+  zero1: optional(
+    bool(),
+    false,
+    "Each process keeps AdamW's moments of its part of the weights only: less memory, half as much again to send, the same bits.",
+  ),
   activation_checkpointing: optional(
     choice(["none", "block"]),
     "none",

@@ -30,6 +30,7 @@ export const harmlessKeys: readonly string[] = [
   "optimization.grad_accum",
   "data.num_workers",
   "data.max_bad_fraction",
+  "optimization.zero1",
   "optimization.activation_checkpointing",
   "meta.load_checkpoint",
   "meta.read_checkpoint",

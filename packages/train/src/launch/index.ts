@@ -1,6 +1,6 @@
 /** A run's processes: how many, who starts them, how they meet and end. */
 
-export { filesOfAll, startOfAll, stepOfAll } from "./agree.ts";
+export { clipsOfAll, failTogether, startOfAll, stepOfAll } from "./agree.ts";
 export type { StepPart } from "./agree.ts";
 export { localDevice, placeFromEnvironment } from "./environment.ts";
 export type { Place } from "./environment.ts";

@@ -14,7 +14,7 @@ export interface MemoryPlan {
   /** Encoder and predictor, position tables too. */
   weights: number;
   gradients: number;
-  /** AdamW's two. */
+  /** AdamW's two; with `optimization.zero1` this process's part of them. */
   moments: number;
   target: number;
   /** What forward keeps for backward, and what the worst moment needs besides. */
@@ -31,13 +31,15 @@ export function planMemory(
   config: ResolvedPretrainConfig,
   shape: ModelShape,
   masks: readonly MaskLength[],
+  world = 1,
 ): MemoryPlan {
   const encoder = encoderParameters(shape);
   const predictor = predictorParameters(shape);
   const learned = encoder.learned + predictor.learned;
   const weights = f32 * (learned + encoder.frozen + predictor.frozen);
   const gradients = f32 * learned;
-  const moments = 2 * f32 * learned;
+  const owners = config.optimization.zero1 ? world : 1;
+  const moments = Math.ceil((2 * f32 * learned) / owners);
   const target = f32 * (encoder.learned + encoder.frozen);
   const batch = batchBytes(config, shape);
   const activations = activationBytes(config, shape, masks);
