@@ -24,8 +24,11 @@ enum Message {
         number: u64,
         call: &'static str,
     },
-    Close(Box<dyn FnOnce(Result<()>) + Send>),
+    /// After the calls before that number.
+    Close(u64, Closed),
 }
+
+type Closed = Box<dyn FnOnce(Result<()>) + Send>;
 
 /// The call a process is in.
 #[derive(Clone, Debug)]
@@ -94,8 +97,9 @@ impl Communicator {
 
     /// Leaves the others, once every call before is done.
     pub fn close(&self, done: impl FnOnce(Result<()>) + Send + 'static) {
-        if let Err(unsent) = self.sender.send(Message::Close(Box::new(done)))
-            && let Message::Close(done) = unsent.0
+        let number = self.next.load(Relaxed);
+        if let Err(unsent) = self.sender.send(Message::Close(number, Box::new(done)))
+            && let Message::Close(_, done) = unsent.0
         {
             done(Err(CommError { rank: self.rank, call: "close", message: "the connection is closed".to_owned() }));
         }
@@ -128,7 +132,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Closing = (Option<CommError>, Box<dyn FnOnce(Result<()>) + Send>);
+type Closing = (Option<CommError>, Closed);
 
 /// Makes the calls until it is asked to close, or nobody is left to ask.
 fn serve(collective: &mut dyn Collective, receiver: &Receiver<Message>, current: &Current) -> Option<Closing> {
@@ -136,11 +140,15 @@ fn serve(collective: &mut dyn Collective, receiver: &Receiver<Message>, current:
     let mut early: BTreeMap<u64, (&'static str, Option<Work>)> = BTreeMap::new();
     let mut next = 0;
     let mut failed: Option<CommError> = None;
+    let mut closing: Option<(u64, Closed)> = None;
     while let Ok(message) = receiver.recv() {
         match message {
             Message::Call { number, call, work } => early.insert(number, (call, Some(work))),
             Message::Lost { number, call } => early.insert(number, (call, None)),
-            Message::Close(done) => return Some((failed, done)),
+            Message::Close(number, done) => {
+                closing = Some((number, done));
+                None
+            }
         };
         while let Some((call, work)) = early.remove(&next) {
             let number = next;
@@ -156,6 +164,10 @@ fn serve(collective: &mut dyn Collective, receiver: &Receiver<Message>, current:
             if let Err(error) = result {
                 failed.get_or_insert(error);
             }
+        }
+        // What a device's queue has yet to send goes first.
+        if let Some((_, done)) = closing.take_if(|(number, _)| next >= *number) {
+            return Some((failed, done));
         }
     }
     None
@@ -193,6 +205,21 @@ mod tests {
         let (done, closed) = channel();
         communicator.close(move |result| done.send(result).unwrap());
         assert_eq!(closed.recv().unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn closes_after_every_call_before() {
+        let communicator = open();
+        let ticket = communicator.ticket("sum");
+        let (send, receive) = channel();
+        let (done, called) = (send.clone(), send);
+        communicator.close(move |result| done.send(("closed", result.is_ok())).unwrap());
+        ticket.call(move |collective| {
+            collective?.barrier()?;
+            called.send(("called", true)).unwrap();
+            Ok(())
+        });
+        assert_eq!(receive.iter().take(2).collect::<Vec<_>>(), [("called", true), ("closed", true)]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use super::{argument, call, guard, js, reject, status};
 use avjepa_media::error::MediaError;
 use avjepa_media::image_loader::{ImageLoaderConfig, open_images};
 use avjepa_media::loader::{
-    BadFiles, Batch, Counts, Event, EventKind, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels, RowAddress, RowMasks, Stopper,
-    open,
+    BadFiles, Batch, Counts, Event, EventKind, Grids, Loader, LoaderConfig, LoaderInfo, MaskSampler, Pixels,
+    RowAddress, RowMasks, Stopper, open,
 };
 use napi::bindgen_prelude::{Float32Array, Float64Array, Int32Array, Object, Uint8Array};
 use napi::{Env, JsDeferred};

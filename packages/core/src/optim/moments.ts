@@ -2,6 +2,7 @@
 
 import { AvjepaError } from "../error.ts";
 import { type HostTensor, readTensors } from "../safetensors.ts";
+import { synchronize } from "../device.ts";
 import { keep } from "../scope.ts";
 import { type Tensor, zeros } from "../tensor.ts";
 import { invoke } from "../transport.ts";
@@ -45,6 +46,8 @@ export async function copyMoments(
     const whole = shards ? putTogether(slab, shards) : slab;
     const views = viewMoments([{ ...slab, ...whole }]);
     if (wanted) Object.assign(copies, await readTensors(views));
+    // Not all chunks at once, where nothing else is waited for.
+    else await synchronize(slab.chunk.data.device);
     for (const view of Object.values(views)) view.dispose();
     if (shards) for (const made of [whole.m, whole.v]) made.dispose();
   }
