@@ -142,7 +142,8 @@ def main():
         parser.error("the grid must be of one point, of depth 1")
     data = config["data"]
     train_labels, val_labels = labels_of(data["dataset_train"]), labels_of(data["dataset_val"])
-    caches = [path.parent for path in (args.evaluation / "tokens").glob("*/cache.json")]
+    root = Path(config["cache"]["folder"] or args.evaluation / "tokens")
+    caches = [path.parent for path in root.glob("*/cache.json")]
     sets = [read_tokens(folder, "clips") for folder in caches]
     train = next(s for s in sets if len(s) == result["num_train_samples"])
     val = next(s for s in sets if len(s) == result["num_samples"] and s is not train)

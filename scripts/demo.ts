@@ -96,6 +96,7 @@ await runCommand(command, async (options) => {
       progress,
     );
     rows.push({ name, accuracy });
+    stage(`${name}: ${percent(accuracy.both.class!)} % of the classes`);
   }
 
   // --- What came out -----------------------------------------------------------------------------------------------
@@ -127,6 +128,11 @@ await runCommand(command, async (options) => {
 /** What distinguishes the weights of a checkpoint. */
 function weightsOf({ state }: Checkpoint): string {
   return state.files["weights.safetensors"]!.sha256;
+}
+
+/** `79.9` */
+function percent(fraction: number): string {
+  return (100 * fraction).toFixed(1);
 }
 
 /** A line for what begins. */

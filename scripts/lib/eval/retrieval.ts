@@ -9,6 +9,7 @@ import {
   type CrossModalVectors,
   type EncodedBatch,
   encodeIndex,
+  type Recall,
   recallBetween,
   type SampleTokens,
   TokenCache,
@@ -33,7 +34,7 @@ const kinds = [
 export async function retrieve(
   context: EvalContext,
 ): Promise<Record<string, unknown> | null> {
-  const { config, folder, model, stages } = context;
+  const { config, folder, model, stages, stop } = context;
   if (model.facts.audio === null)
     throw new AvjepaError(
       "AVJ_CONFIG",
@@ -61,8 +62,6 @@ export async function retrieve(
   const vector = (kind: (typeof kinds)[number]) =>
     Float64Array.from(sets[kind].pooled());
   const pooled = (kind: "video" | "audio") => centred(vector(kind), dim);
-  const between = (from: Float64Array, to: Float64Array, by: "cosine" | "l1") =>
-    recallBetween(from, to, dim, by);
   const there = new Set(used);
   const why = new Map(
     cache.skipped.map(({ index: line, reason }) => [line, reason]),
@@ -72,21 +71,39 @@ export async function retrieve(
       ? []
       : [[path, why.get(line) ?? "it lacks picture or sound"] as const],
   );
-  const figures = {
-    pooled: {
-      audio_to_video: between(pooled("audio"), pooled("video"), "cosine"),
-      video_to_audio: between(pooled("video"), pooled("audio"), "cosine"),
-    },
-    predictor: {
-      audio_to_video: between(vector("videoFromAudio"), vector("video"), "l1"),
-      video_to_audio: between(vector("audioFromVideo"), vector("audio"), "l1"),
-    },
-  };
-  for (const [by, directions] of Object.entries(figures))
-    for (const [way, recall] of Object.entries(directions))
-      stages.say(
-        `${way.replaceAll("_", " ")} by ${by}: R@1 ${recall.R1.toFixed(2)}  R@5 ${recall.R5.toFixed(2)}  R@10 ${recall.R10.toFixed(2)}  median rank ${recall.median_rank}`,
-      );
+  const [video, audio] = [pooled("video"), pooled("audio")];
+  const asked = [
+    ["pooled", "audio_to_video", audio, video, "cosine"],
+    ["pooled", "video_to_audio", video, audio, "cosine"],
+    [
+      "predictor",
+      "audio_to_video",
+      vector("videoFromAudio"),
+      vector("video"),
+      "l1",
+    ],
+    [
+      "predictor",
+      "video_to_audio",
+      vector("audioFromVideo"),
+      vector("audio"),
+      "l1",
+    ],
+  ] as const;
+  const figures: Record<string, Record<string, Recall>> = {};
+  for (const [by, way, from, to, similarity] of asked) {
+    const what = `${way.replaceAll("_", " ")} by ${by}`;
+    stages.begin(what, "queries");
+    const recall = await recallBetween(from, to, dim, similarity, (done) => {
+      stages.at(done, used.length);
+      return stop.signal !== undefined;
+    });
+    if (recall === null) return null;
+    (figures[by] ??= {})[way] = recall;
+    stages.say(
+      `${what}: R@1 ${recall.R1.toFixed(2)}  R@5 ${recall.R5.toFixed(2)}  R@10 ${recall.R10.toFixed(2)}  median rank ${recall.median_rank}`,
+    );
+  }
   return {
     ...figures,
     num_samples: used.length,

@@ -1,6 +1,6 @@
 /** Retrieval between two sets of vectors, of which the i-th of each belong together. */
 
-import { medianRank, recallAt, retrievalRanks } from "../metrics/retrieval.ts";
+import { medianRank, recallAt } from "../metrics/retrieval.ts";
 
 /** Per cent of the queries whose own candidate is among the first 1, 5, 10; and the median rank, from 1. */
 export interface Recall {
@@ -13,40 +13,82 @@ export interface Recall {
 /** How near two vectors are: by angle, or by the mean absolute difference. */
 export type Similarity = "cosine" | "l1";
 
-/** @param queries `[n, dim]` @param candidates `[n, dim]` */
-export function recallBetween(
+/** Milliseconds of arithmetic after which others are let in. */
+const slice = 50;
+
+/**
+ * The work grows with the square of n; signals are heard meanwhile.
+ *
+ * @param queries `[n, dim]` @param candidates `[n, dim]`
+ * @param progress is told of the queries done; true ends the work.
+ * @returns null when it was ended.
+ */
+export async function recallBetween(
   queries: Float64Array,
   candidates: Float64Array,
   dim: number,
   similarity: Similarity,
-): Recall {
+  progress: (done: number) => boolean | void = () => {},
+): Promise<Recall | null> {
   const count = queries.length / dim;
-  const row = (of: Float64Array, i: number) =>
-    of.subarray(i * dim, (i + 1) * dim);
-  const norms = Array.from({ length: count }, (_, i) =>
-    Math.sqrt(row(candidates, i).reduce((sum, x) => sum + x * x, 0)),
-  );
-  const ranks = Float64Array.from({ length: count }, (_, i) => {
-    const query = row(queries, i);
-    const scores = Float64Array.from({ length: count }, (_, c) => {
-      const candidate = row(candidates, c);
-      let sum = 0;
-      if (similarity === "l1")
-        for (let d = 0; d < dim; d++)
-          sum -= Math.abs(query[d]! - candidate[d]!);
-      else {
-        for (let d = 0; d < dim; d++) sum += query[d]! * candidate[d]!;
-        sum /= Math.max(1e-12, norms[c]!);
-      }
-      return sum;
-    });
-    return retrievalRanks(scores, 1, count, { match: [i] })[0]!;
-  });
+  const scoreOf =
+    similarity === "l1"
+      ? distances(queries, candidates, dim)
+      : cosines(queries, candidates, dim);
+  const ranks = new Float64Array(count);
+  let since = performance.now();
+  for (let i = 0; i < count; i++) {
+    const own = scoreOf(i, i, -Infinity);
+    for (let c = 0; c < count; c++)
+      if (scoreOf(i, c, own) > own) ranks[i]! += 1;
+    if (performance.now() - since < slice && i + 1 < count) continue;
+    if (progress(i + 1) === true) return null;
+    await Bun.sleep(0);
+    since = performance.now();
+  }
   return {
     R1: recallAt(ranks, 1),
     R5: recallAt(ranks, 5),
     R10: recallAt(ranks, 10),
     median_rank: medianRank(ranks),
+  };
+}
+
+/** Score of a query with a candidate; anything up to `least` where it is no more than that. */
+type Score = (query: number, candidate: number, least: number) => number;
+
+function distances(
+  queries: Float64Array,
+  candidates: Float64Array,
+  dim: number,
+): Score {
+  return (query, candidate, least) => {
+    const [q, c] = [query * dim, candidate * dim];
+    let sum = 0;
+    for (let d = 0; d < dim && sum >= least; d++)
+      sum -= Math.abs(queries[q + d]! - candidates[c + d]!);
+    return sum;
+  };
+}
+
+/** Times the length of the query, which its order of candidates does not depend on. */
+function cosines(
+  queries: Float64Array,
+  candidates: Float64Array,
+  dim: number,
+): Score {
+  const norms = Float64Array.from({ length: candidates.length / dim }, (_, c) =>
+    Math.sqrt(
+      candidates
+        .subarray(c * dim, (c + 1) * dim)
+        .reduce((sum, x) => sum + x * x, 0),
+    ),
+  );
+  return (query, candidate) => {
+    const [q, c] = [query * dim, candidate * dim];
+    let sum = 0;
+    for (let d = 0; d < dim; d++) sum += queries[q + d]! * candidates[c + d]!;
+    return sum / Math.max(1e-12, norms[candidate]!);
   };
 }
 
