@@ -130,7 +130,15 @@ mod tests {
             adamw(d).expect_err("not allowed").message
         };
         assert_eq!(message(|d| d.grad = random(&[4], 1)), "adamw: the gradient is float64, but float32 is needed");
+        assert_eq!(message(|d| d.grad = random(&[2, 2], 1)), "adamw: the gradient is [2, 2], but [4] is needed");
         assert_eq!(message(|d| d.m = random(&[5], 1)), "adamw: the first moment is [5], but [4] is needed");
+        assert_eq!(message(|d| d.v = random(&[3], 1)), "adamw: the second moment is [3], but [4] is needed");
+        assert_eq!(message(|d| d.ema = Some(random(&[], 1))), "adamw: the moving average is [], but [4] is needed");
+        assert_eq!(message(|d| d.shadow = Some(random(&[8], 1))), "adamw: the bf16 copy is [8], but [4] is needed");
+        assert_eq!(
+            message(|d| d.clip = Some((random(&[2], 1), 1.0))),
+            "adamw: the gradients' norm is [2], but [1] is needed"
+        );
         assert_eq!(
             message(|d| d.shadow = Some(d.param.clone())),
             "adamw: the bf16 copy is float32, but bfloat16 is needed"

@@ -58,6 +58,29 @@ mod tests {
         assert_eq!(to_f64(&cast(&cast(&x, DType::U8).unwrap(), DType::F32).unwrap().tensor)[4], 200.0);
     }
 
+    /// Differences by a step that both types hold, of numbers that they hold: nothing is rounded, so the gradient is met exactly.
+    #[test]
+    fn gradients() {
+        let step = 0.25;
+        for narrow in [DType::F32, DType::BF16] {
+            for n in [1, 7, 1001] {
+                let x: Vec<f64> = (0..n).map(|i| f64::from(i % 31) / 4.0 - 3.75).collect();
+                let w: Vec<f64> = (0..n).map(|i| f64::from(i % 13) / 2.0 - 3.0).collect();
+                let shape = [n as usize];
+                let there_and_back = |x: &Var| cast(&cast(x, narrow).unwrap(), DType::F64).unwrap();
+                let leaf = Var::leaf(from_f64(&shape, &x), None).unwrap();
+                backward(&[(there_and_back(&leaf), from_f64(&shape, &w))]).unwrap();
+                let at = |step: f64| {
+                    let moved: Vec<f64> = x.iter().map(|x| x + step).collect();
+                    to_f64(&there_and_back(&Var::constant(from_f64(&shape, &moved))).tensor)
+                };
+                let slopes = at(step).into_iter().zip(at(-step)).map(|(up, down)| (up - down) / (2.0 * step));
+                let expected: Vec<f64> = slopes.zip(&w).map(|(slope, w)| slope * w).collect();
+                assert_eq!(to_f64(&leaf.grad().unwrap()), expected);
+            }
+        }
+    }
+
     #[test]
     fn gradients_have_the_type_of_their_tensor() {
         let x = Var::leaf(from_f64(&[2], &[1.0, 2.0]), None).unwrap();

@@ -29,5 +29,8 @@ mod tests {
     fn refusals() {
         let error = copy_(&from_i32(&[1]), &from_i32(&[1, 2])).expect_err("two into one");
         assert_eq!(error.message, "copy_: the source is [2], but [1] is needed");
+        // As many elements are not the same shape.
+        let error = copy_(&from_f64(&[2, 3], &[0.0; 6]), &from_f64(&[3, 2], &[0.0; 6])).expect_err("turned");
+        assert_eq!(error.message, "copy_: the source is [3, 2], but [2, 3] is needed");
     }
 }

@@ -99,6 +99,14 @@ mod tests {
             "crossEntropy: labels is [1], but [2] is needed"
         );
         assert_eq!(
+            message(cross_entropy(&Var::constant(random(&[2, 3, 1], 1)), &from_i32(&[1, 1]), 0.0)),
+            "crossEntropy: the input is [2, 3, 1], but a matrix is needed"
+        );
+        assert_eq!(
+            message(cross_entropy(&Var::constant(random(&[2, 0], 1)), &from_i32(&[1, 1]), 0.0)),
+            "crossEntropy: [2, 0] has no classes"
+        );
+        assert_eq!(
             message(cross_entropy(&x(), &from_i32(&[1, 1]), 1.5)),
             "crossEntropy: label smoothing is 1.5, not within 0..1"
         );

@@ -61,5 +61,8 @@ mod tests {
         assert_eq!(error.message, "ema_: the momentum is 1.5, not within 0..1");
         let error = ema_(&random(&[2], 1), &random(&[3], 1), 0.5).expect_err("not allowed");
         assert_eq!(error.message, "ema_: the online tensor is [3], but [2] is needed");
+        let narrow = raw::cast(&random(&[2], 1), DType::F32);
+        let error = ema_(&random(&[2], 1), &narrow, 0.5).expect_err("not allowed");
+        assert_eq!(error.message, "ema_: the online tensor is float32, but float64 is needed");
     }
 }

@@ -97,6 +97,8 @@ mod tests {
         let x = Var::constant(random(&[2, 3], 1));
         assert_eq!(message(epps_pulley(&x, &[1.0], &[])), "eppsPulley: 1 knots, but 0 weights");
         assert_eq!(message(epps_pulley(&x, &[f64::NAN], &[1.0])), "eppsPulley: a knot is NaN");
+        let flat = Var::constant(random(&[6], 1));
+        assert_eq!(message(epps_pulley(&flat, &[1.0], &[1.0])), "eppsPulley: the input is [6], but a matrix is needed");
         let x = Var::constant(random(&[0, 3], 1));
         assert_eq!(message(epps_pulley(&x, &[1.0], &[1.0])), "eppsPulley: [0, 3] has no samples");
     }

@@ -13,8 +13,8 @@ pub fn fill_(x: &Tensor, value: f64) -> Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        DType,
-        op::testing::{from_f64, from_i32, to_f64},
+        Code, DType,
+        op::testing::{device, from_f64, from_i32, to_f64},
     };
 
     #[test]
@@ -26,5 +26,17 @@ mod tests {
         assert_eq!(x.dtype, DType::I32);
         fill_(&x, 7.0).unwrap();
         assert_eq!(to_f64(&x), [7.0, 7.0]);
+    }
+
+    /// Any shape can be filled; what no device has memory for is an error at the next read, and the device goes on.
+    #[test]
+    fn shapes_without_bound() {
+        let device = device();
+        let x = Tensor::empty(&device, &[1 << 40, 1 << 40], DType::F32);
+        fill_(&x, 1.0).unwrap();
+        let error = device.read_now(&Tensor::zeros(&device, &[1], DType::F32)).expect_err("no machine has so much");
+        assert_eq!(error.code, Code::Memory);
+        assert!(error.message.starts_with("fill_: "), "{error}");
+        assert_eq!(to_f64(&Tensor::full(&device, &[1], DType::F32, 2.0)), [2.0]);
     }
 }

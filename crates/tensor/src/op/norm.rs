@@ -27,7 +27,7 @@ mod tests {
         DType,
         op::{
             arithmetic,
-            testing::{close, from_f64, random, to_f64},
+            testing::{close, from_f64, from_i32, random, to_f64},
         },
     };
 
@@ -54,6 +54,10 @@ mod tests {
 
     #[test]
     fn refusals() {
-        assert_eq!(norm(&[]).expect_err("nothing").message, "norm: there is nothing to measure");
+        let message = |chunks: &[Tensor]| norm(chunks).expect_err("not allowed").message;
+        assert_eq!(message(&[]), "norm: there is nothing to measure");
+        assert_eq!(message(&[from_i32(&[1])]), "norm: a tensor is int32, but a float type is needed");
+        let narrow = arithmetic::cast(&random(&[2], 1), DType::F32);
+        assert_eq!(message(&[random(&[2], 1), narrow]), "norm: another is float32 but one tensor is float64");
     }
 }

@@ -82,6 +82,10 @@ mod tests {
             message(segment_std(&x(), &from_i32(&[]), 1e-4)),
             "segmentStd: offsets is [0], but a vector of S + 1 numbers is needed"
         );
+        assert_eq!(
+            message(segment_std(&Var::constant(random(&[3], 1)), &from_i32(&[0, 3]), 1e-4)),
+            "segmentStd: the input is [3], but a matrix is needed"
+        );
         assert_eq!(message(segment_std(&x(), &from_i32(&[0, 3]), f64::NAN)), "segmentStd: eps is NaN");
         for bad in [vec![0, 4], vec![0, 2, 1, 3], vec![1, 3]] {
             fault("segmentStd: ", || segment_std(&x(), &from_i32(&bad), 1e-4));

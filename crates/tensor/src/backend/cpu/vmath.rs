@@ -224,12 +224,15 @@ impl<E: Math, F: Unary> Kernel for Map<E, F> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let mut i = 0;
-        while i < self.n {
-            unsafe {
-                self.f.apply(E::V::<S>::load_part(self.src.add(i), self.n - i)).store_part(self.dst.add(i), self.n - i)
-            };
-            i += E::V::<S>::LANES;
+        let lanes = E::V::<S>::LANES;
+        let whole = self.n / lanes * lanes;
+        for i in (0..whole).step_by(lanes) {
+            unsafe { self.f.apply(E::V::<S>::load(self.src.add(i))).store(self.dst.add(i)) };
+        }
+        if whole < self.n {
+            let (src, dst, n) = (self.src.wrapping_add(whole), self.dst.wrapping_add(whole), self.n - whole);
+            // Stores of a part are slow on some machines: for the last vector only.
+            unsafe { self.f.apply(E::V::<S>::load_part(src, n)).store_part(dst, n) };
         }
     }
 }

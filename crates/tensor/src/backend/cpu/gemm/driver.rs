@@ -2,20 +2,25 @@
 
 use super::finish::Finish;
 use super::micro::{Columns, DotBf16, F32, F64, Multiply, Product, RoundedBf16, Rows, multiply};
-use super::pack::{PackColumns, PackRows, PackTurned, units};
-use super::{Gemm, Layout};
-use crate::backend::cpu::isa::{Float, Isa, Kernel, Simd, Vector};
+use super::pack::{PackPanels, PackRows, PackTurned, units};
+use super::{Epilogue, Gemm, Layout};
+use crate::backend::cpu::isa::{Float, Isa, Kernel, Simd, Vector, prefetch};
 use crate::backend::cpu::pool::parallel_for;
 use crate::backend::cpu::scratch::Scratch;
 use crate::backend::cpu::vmath::Math;
 use crate::dtype::DType;
 use std::marker::PhantomData;
+use std::ops::Range;
 
-/// Units of k that a panel of A holds: with its 14 rows it fills half of a first-level cache.
-const DEPTH: usize = 384;
-/// Bytes of packed B (DEPTH deep) that a task works on for each lane of an f32 vector: about half of a second-level cache, which is
-/// larger where vectors are wider (512 KiB beside AVX2 on Zen 3, 1 MiB and more beside AVX-512).
-const BLOCK_BYTES_PER_LANE: usize = 32 << 10;
+/// Units of k between rows of packed A: the most that a round takes.
+const DEPTH: usize = 256;
+/// Bytes of a panel of B that a round takes: half of a first-level cache, where it stays while panels of A go by.
+const PANEL_BYTES_PER_LANE: usize = 2 << 10;
+/// Bytes of packed B (a round deep) that a task works on for each lane of an f32 vector: about half of a second-level cache, which
+/// is larger where vectors are wider (512 KiB beside AVX2 on Zen 3, 1 MiB and more beside AVX-512).
+const BLOCK_BYTES_PER_LANE: usize = 64 << 10;
+/// Panels of A that a task takes at most: with a round's depth they fill a part of the second-level cache beside B.
+const PANELS_M: usize = 12;
 /// Bytes of B that are packed at a time (one panel at least).
 const PACKED_BYTES: usize = 16 << 20;
 /// Tasks a product is cut into if it is large enough: several for each core, so that cores finish together.
@@ -52,8 +57,9 @@ impl<'a, P> Run<'a, P> {
 struct Plan {
     /// Columns of a panel of B.
     width: usize,
-    /// Units of k.
+    /// Units of k, and how many rounds they are cut into.
     k: usize,
+    rounds: usize,
     /// Panels a task takes.
     panels_m: usize,
     panels_n: usize,
@@ -67,10 +73,12 @@ impl Plan {
         let width = 2 * <P::E as Float>::V::<S>::LANES;
         let k = units::<P>(g.k);
         let rows = g.m.div_ceil(S::ROWS);
-        let panel_bytes = k.clamp(1, DEPTH) * width * size_of::<P::E>();
+        let bytes_deep = width * size_of::<P::E>();
+        let rounds = k.div_ceil(DEPTH.min(PANEL_BYTES_PER_LANE * S::F32::LANES / bytes_deep)).max(1);
+        let panel_bytes = k.div_ceil(rounds).max(1) * bytes_deep;
         let block_bytes = BLOCK_BYTES_PER_LANE * S::F32::LANES;
         let mut panels_n = panels.div_ceil(panels.div_ceil((block_bytes / panel_bytes).max(1)));
-        let mut panels_m = 8.min(rows);
+        let mut panels_m = PANELS_M.min(rows);
         let tasks = |m: usize, n: usize| rows.div_ceil(m) * panels.div_ceil(n);
         while tasks(panels_m, panels_n) < TASKS && panels_m > 1 {
             panels_m -= 1;
@@ -78,7 +86,7 @@ impl Plan {
         while tasks(panels_m, panels_n) < TASKS / 2 && panels_n > 2 {
             panels_n = panels_n.div_ceil(2);
         }
-        Plan { width, k, panels_m, panels_n, tasks_m: rows.div_ceil(panels_m) }
+        Plan { width, k, rounds, panels_m, panels_n, tasks_m: rows.div_ceil(panels_m) }
     }
 }
 
@@ -96,13 +104,11 @@ impl<P: Product<E: Math>> Kernel for Run<'_, P> {
         let b = Shared(packed.ptr::<P::E>());
         for first in (0..panels).step_by(at_once) {
             let count = at_once.min(panels - first);
-            // A few panels a task: a task should take some microseconds.
-            let group = (16384 / (k * width).max(1)).max(1);
-            parallel_for(count.div_ceil(group), |t| unsafe {
+            let b_part = Packing::new(g.layout, k, width, count);
+            parallel_for(b_part.tasks(), |t| unsafe {
                 let b = &b;
-                for p in t * group..((t + 1) * group).min(count) {
-                    pack_b::<S, P>(g, (first + p) * width, b.0.add(p * k * width), width);
-                }
+                let (panels, units) = b_part.task(t);
+                pack_b::<S, P>(g, first, panels, units, b.0, k, width);
             });
             let plan = Plan::new::<S, P>(g, count);
             parallel_for(plan.tasks_m * count.div_ceil(plan.panels_n), |t| unsafe {
@@ -119,19 +125,71 @@ impl<P: Product<E: Math>> Kernel for Run<'_, P> {
 struct Shared<T>(*mut T);
 unsafe impl<T> Sync for Shared<T> {}
 
+/// How the packing of B is cut into tasks of some microseconds.
+struct Packing {
+    panels: usize,
+    k: usize,
+    /// Panels and units of k that a task takes.
+    group: usize,
+    depth: usize,
+}
+
+impl Packing {
+    fn new(layout: Layout, k: usize, width: usize, panels: usize) -> Packing {
+        match layout {
+            // Columns of panels are rows in memory: whole ones.
+            Layout::NT => Packing { panels, k, group: (16384 / (k * width).max(1)).max(1), depth: k.max(1) },
+            // Rows in memory are read across several panels.
+            Layout::NN | Layout::TN => Packing { panels, k, group: 8, depth: 16384 / (8 * width) },
+        }
+    }
+
+    fn tasks(&self) -> usize {
+        self.panels.div_ceil(self.group) * self.k.div_ceil(self.depth)
+    }
+
+    /// Panels and units of k.
+    fn task(&self, t: usize) -> (Range<usize>, Range<usize>) {
+        let rounds = self.k.div_ceil(self.depth);
+        let (panel, unit) = (t / rounds * self.group, t % rounds * self.depth);
+        (panel..self.panels.min(panel + self.group), unit..self.k.min(unit + self.depth))
+    }
+}
+
+/// Packs `units` of k of some panels of B, counted from panel `first` of C's columns, to their places in `packed`.
 #[inline(always)]
-unsafe fn pack_b<S: Simd, P: Product>(g: &Gemm, column: usize, dst: *mut P::E, width: usize) {
+unsafe fn pack_b<S: Simd, P: Product>(
+    g: &Gemm,
+    first: usize,
+    panels: Range<usize>,
+    units: Range<usize>,
+    packed: *mut P::E,
+    k: usize,
+    width: usize,
+) {
     let (dtype, row_bytes) = (g.b.dtype, g.b.ld * g.b.dtype.size());
-    let columns = width.min(g.n - column);
+    let columns = |panel: usize| width.min(g.n - (first + panel) * width);
     unsafe {
         match g.layout {
             Layout::NT => {
-                let src = g.b.at(column, 0);
-                S::call(PackTurned::<P> { src, dtype, row_bytes, rows: columns, k: g.k, dst, width });
+                for panel in panels {
+                    let (src, dst) = (g.b.at((first + panel) * width, 0), packed.add(panel * k * width));
+                    S::call(PackTurned::<P> { src, dtype, row_bytes, rows: columns(panel), k: g.k, dst, width });
+                }
             }
             Layout::NN | Layout::TN => {
-                let src = g.b.at(0, column);
-                S::call(PackColumns::<P> { src, dtype, row_bytes, columns, k: g.k, dst, width, product: PhantomData });
+                let row = units.start * P::PAIR;
+                let last = panels.end - 1;
+                S::call(PackPanels::<P> {
+                    src: g.b.at(row, (first + panels.start) * width),
+                    dtype,
+                    row_bytes,
+                    columns: (last - panels.start) * width + columns(last),
+                    k: (units.len() * P::PAIR).min(g.k - row),
+                    dst: packed.add((panels.start * k + units.start) * width),
+                    panel: k * width,
+                    height: width,
+                });
             }
         }
     }
@@ -157,42 +215,61 @@ impl<P: Product<E: Math>> Kernel for Block<'_, P> {
         let Block { g, plan, .. } = self;
         let width = plan.width;
         let panels_n = self.panels.1 - self.panels.0;
-        let rows_end = g.m.min((self.m0 + plan.panels_m) * S::ROWS);
-        let a_width = S::ROWS.next_multiple_of(<P::E as Float>::V::<S>::LANES);
-        let a_panel = Scratch::take::<P::E>(DEPTH * a_width);
+        let first_row = self.m0 * S::ROWS;
+        let all_rows = (g.m - first_row).min(plan.panels_m * S::ROWS);
+        let panels_m = all_rows.div_ceil(S::ROWS);
+        let a_block = Scratch::take::<P::E>(panels_m * a_panel_size::<S, P>());
         // Where k takes several rounds, all of the task's tiles wait for the next one.
-        let rounds = plan.k.div_ceil(DEPTH).max(1);
         let tile_size = S::ROWS * width;
-        let tiles = Scratch::take::<P::E>(tile_size * if rounds > 1 { plan.panels_m * panels_n } else { 1 });
+        let tiles = Scratch::take::<P::E>(tile_size * if plan.rounds > 1 { panels_m * panels_n } else { 1 });
+        let a_step = if g.layout == Layout::TN { S::ROWS } else { 1 };
         unsafe {
-            for round in 0..rounds {
-                let k0 = round * DEPTH;
-                let depth = DEPTH.min(plan.k - k0);
+            for round in 0..plan.rounds {
+                let (k0, depth) = part(plan.k, plan.rounds, round);
+                if g.layout == Layout::TN {
+                    pack_columns::<S, P>(g, first_row, all_rows, k0, depth, a_block.ptr());
+                }
                 let mut tile = tiles.ptr::<P::E>();
-                for i0 in (self.m0 * S::ROWS..rows_end).step_by(S::ROWS) {
-                    let rows = S::ROWS.min(rows_end - i0);
-                    pack_a::<S, P>(g, i0, rows, k0, depth, a_panel.ptr(), a_width);
-                    for p in self.panels.0..self.panels.1 {
+                for p in self.panels.0..self.panels.1 {
+                    for i in 0..panels_m {
+                        let i0 = first_row + i * S::ROWS;
+                        let rows = S::ROWS.min(g.m - i0);
+                        let a = a_block.ptr::<P::E>().add(i * a_panel_size::<S, P>());
+                        if p == self.panels.0 && g.layout != Layout::TN {
+                            // The next panel's rows come from memory while this one is worked on.
+                            prefetch_a(
+                                g,
+                                i0 + S::ROWS,
+                                S::ROWS.min(first_row + all_rows - i0 - rows),
+                                k0 * P::PAIR,
+                                depth * P::PAIR,
+                            );
+                            pack_rows::<S, P>(g, i0, rows, k0, depth, a);
+                        }
                         let x = Multiply {
                             k: depth,
-                            a: a_panel.ptr::<P::E>().cast_const(),
-                            a_step: if g.layout == Layout::TN { a_width } else { 1 },
+                            a: a.cast_const(),
+                            a_step,
                             b: self.b.add((p * plan.k + k0) * width),
                             b_step: width,
                             tile,
                             tile_ld: width,
                             resume: round > 0,
                         };
+                        let last = round + 1 == plan.rounds;
+                        if last {
+                            prefetch_c(g, i0, rows, self.column + p * width, width);
+                        }
                         match g.layout {
                             Layout::TN => multiply::<S, P, Columns, 2>(rows, &x),
                             Layout::NN | Layout::NT => multiply::<S, P, Rows<DEPTH>, 2>(rows, &x),
                         }
-                        if round + 1 == rounds {
+                        if last {
                             let j0 = self.column + p * width;
                             let columns = width.min(g.n - j0);
                             S::call(Finish { g, tile: tile.cast_const(), tile_ld: width, i0, j0, rows, columns });
                         }
-                        if rounds > 1 {
+                        if plan.rounds > 1 {
                             tile = tile.add(tile_size);
                         }
                     }
@@ -202,29 +279,60 @@ impl<P: Product<E: Math>> Kernel for Block<'_, P> {
     }
 }
 
-/// Packs `rows` rows of A from `i0`, units `k0 .. k0 + depth`.
+/// How `k` units are cut into rounds of nearly equal depth: first unit and depth of one.
+fn part(k: usize, rounds: usize, round: usize) -> (usize, usize) {
+    let (base, more) = (k / rounds, k % rounds);
+    (round * base + round.min(more), base + usize::from(round < more))
+}
+
+/// Units from one packed panel of A to the next. Rows of ROWS are written as whole vectors: the last may be wider.
+const fn a_panel_size<S: Simd, P: Product>() -> usize {
+    DEPTH * S::ROWS + <<P::E as Float>::V<S> as Vector>::LANES
+}
+
+/// Numbers `k0 .. k0 + depth` of k that `depth` units from `k0` hold.
+fn numbers<P: Product>(g: &Gemm, k0: usize, depth: usize) -> (usize, usize) {
+    let from = k0 * P::PAIR;
+    (from, (depth * P::PAIR).min(g.k - from))
+}
+
+/// Packs `rows` rows of A from `i0`, units `k0 .. k0 + depth`, into one panel.
 #[inline(always)]
-unsafe fn pack_a<S: Simd, P: Product>(
-    g: &Gemm,
-    i0: usize,
-    rows: usize,
-    k0: usize,
-    depth: usize,
-    dst: *mut P::E,
-    width: usize,
-) {
+unsafe fn pack_rows<S: Simd, P: Product>(g: &Gemm, i0: usize, rows: usize, k0: usize, depth: usize, dst: *mut P::E) {
     let (dtype, row_bytes) = (g.a.dtype, g.a.ld * g.a.dtype.size());
-    let k0 = k0 * P::PAIR;
-    let k = (depth * P::PAIR).min(g.k - k0);
+    let (from, k) = numbers::<P>(g, k0, depth);
+    unsafe { S::call(PackRows::<P> { src: g.a.at(i0, from), dtype, row_bytes, rows, k, dst, dst_ld: DEPTH }) };
+}
+
+/// Packs `rows` columns of a turned A from `i0`, units `k0 .. k0 + depth`, into panels.
+#[inline(always)]
+unsafe fn pack_columns<S: Simd, P: Product>(g: &Gemm, i0: usize, rows: usize, k0: usize, depth: usize, dst: *mut P::E) {
+    let (dtype, row_bytes) = (g.a.dtype, g.a.ld * g.a.dtype.size());
+    let (from, k) = numbers::<P>(g, k0, depth);
+    let (panel, height) = (a_panel_size::<S, P>(), S::ROWS);
     unsafe {
-        match g.layout {
-            Layout::TN => {
-                let src = g.a.at(k0, i0);
-                S::call(PackColumns::<P> { src, dtype, row_bytes, columns: rows, k, dst, width, product: PhantomData });
-            }
-            Layout::NN | Layout::NT => {
-                S::call(PackRows::<P> { src: g.a.at(i0, k0), dtype, row_bytes, rows, k, dst, dst_ld: DEPTH });
-            }
+        S::call(PackPanels::<P> { src: g.a.at(from, i0), dtype, row_bytes, columns: rows, k, dst, panel, height })
+    };
+}
+
+/// Asks for numbers `k0 .. k0 + depth` of some rows of A.
+#[inline(always)]
+unsafe fn prefetch_a(g: &Gemm, i0: usize, rows: usize, k0: usize, depth: usize) {
+    for i in i0..i0 + rows {
+        prefetch(unsafe { g.a.at(i, k0) }, depth.min(g.k - k0) * g.a.dtype.size());
+    }
+}
+
+/// Asks for the places of one tile in C and in what the epilogue reads: rows far apart, which come while the tile is summed up.
+#[inline(always)]
+unsafe fn prefetch_c(g: &Gemm, i0: usize, rows: usize, j0: usize, width: usize) {
+    let bytes = |dtype: DType| width.min(g.n - j0) * dtype.size();
+    for i in i0..i0 + rows {
+        prefetch(g.c.wrapping_add((i * g.ldc + j0) * g.c_dtype.size()), bytes(g.c_dtype));
+        match g.epilogue {
+            Epilogue::None => {}
+            Epilogue::Gelu { pre, dtype, ld } => prefetch(pre.wrapping_add((i * ld + j0) * dtype.size()), bytes(dtype)),
+            Epilogue::GeluGrad(x) | Epilogue::Residual(x) => prefetch(unsafe { x.at(i, j0) }, bytes(x.dtype)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Copying operands into the order the register tile reads them in, converted to the type it multiplies.
 
 use super::micro::Product;
-use crate::backend::cpu::isa::{Float, Kernel, Simd, Vector};
+use crate::backend::cpu::isa::{Float, Kernel, Simd, Vector, prefetch};
 use crate::dtype::DType;
 use std::marker::PhantomData;
 
@@ -242,6 +242,53 @@ impl<P: Product> Kernel for PackColumns<P> {
                         );
                     }
                     j += lanes;
+                }
+            }
+        }
+    }
+}
+
+/// Rows between the one that is copied and the one that is asked for.
+const AHEAD: usize = 8;
+
+/// k rows of `columns` numbers each, `row_bytes` apart, cut into panels of `height` columns: units of a row go to
+/// `dst[p·panel + u·height ..]`. Whole vectors are written, so a panel needs room for one more behind its last row.
+pub struct PackPanels<P: Product> {
+    pub src: *const u8,
+    pub dtype: DType,
+    pub row_bytes: usize,
+    pub columns: usize,
+    pub k: usize,
+    pub dst: *mut P::E,
+    /// Units from one panel to the next.
+    pub panel: usize,
+    pub height: usize,
+}
+
+impl<P: Product> Kernel for PackPanels<P> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let lanes = <P::E as Float>::V::<S>::LANES;
+        let size = self.dtype.size();
+        unsafe {
+            for u in 0..units::<P>(self.k) {
+                let src = self.src.add(u * P::PAIR * self.row_bytes);
+                // Rows lie far apart, on pages of their own: nobody else sees them coming.
+                prefetch(src.wrapping_add(AHEAD * self.row_bytes), self.columns * size);
+                for first in (0..self.columns).step_by(self.height) {
+                    let dst = self.dst.add(first / self.height * self.panel + u * self.height);
+                    // What a vector holds beyond the panel is overwritten by the next row.
+                    for j in (0..self.height).step_by(lanes) {
+                        let (src, n) = (src.wrapping_add((first + j) * size), self.columns.saturating_sub(first + j));
+                        if P::PAIR == 1 {
+                            load_rounded::<S, P>(src, self.dtype, n).store(dst.add(j));
+                        } else {
+                            let second = u * 2 + 1 < self.k;
+                            pair_rows::<S, P>(src, self.dtype, self.row_bytes, second, n, dst.add(j));
+                        }
+                    }
                 }
             }
         }
