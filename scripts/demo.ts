@@ -3,6 +3,7 @@
 import { AvjepaError, describeDevice } from "@avjepa/core";
 import type { AudioVideoEncoder } from "@avjepa/models";
 import {
+  type Checkpoint,
   exitStopped,
   formatDuration,
   initialiseFrom,
@@ -81,10 +82,19 @@ await runCommand(command, async (options) => {
     stage(`probing: ${name}`);
     const meta = { ...run.meta, seed: seed ?? run.meta.seed };
     const trainer = makeTrainer({ ...run, meta }, device, single);
-    if (seed === null)
-      await initialiseFrom(trainer, await openCheckpoint(folder));
-    const encoder = trainer.models.target as AudioVideoEncoder;
-    const accuracy = await probeEncoder(encoder, run, clips, progress);
+    const checkpoint = await openCheckpoint(folder);
+    if (seed === null) await initialiseFrom(trainer, checkpoint);
+    const accuracy = await probeEncoder(
+      {
+        encoder: trainer.models.target as AudioVideoEncoder,
+        weights: seed === null ? weightsOf(checkpoint) : name,
+        config: run,
+        device,
+      },
+      clips,
+      join(folder, "tokens"),
+      progress,
+    );
     rows.push({ name, accuracy });
   }
 
@@ -113,6 +123,11 @@ await runCommand(command, async (options) => {
     print(`${what}: ${path}`);
   return { result };
 });
+
+/** What distinguishes the weights of a checkpoint. */
+function weightsOf({ state }: Checkpoint): string {
+  return state.files["weights.safetensors"]!.sha256;
+}
 
 /** A line for what begins. */
 function stage(text: string): void {

@@ -35,6 +35,7 @@ import { formatEvalPlan, planEvaluation } from "./lib/eval/plan.ts";
 import { predictPixels } from "./lib/eval/prediction.ts";
 import { retrieve } from "./lib/eval/retrieval.ts";
 import { Stages } from "./lib/eval/stage.ts";
+import { testProbes } from "./lib/eval/test_probes.ts";
 
 const command = makeCommand({
   name: "eval",
@@ -122,7 +123,8 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
 
   // --- The evaluation ----------------------------------------------------------------------------------------------
   const tag = pretrain.write_tag ?? "probe";
-  const evaluate = config.eval_name === "retrieval" ? retrieve : classify;
+  const train = config.probe.checkpoint === null ? classify : testProbes;
+  const evaluate = config.eval_name === "retrieval" ? retrieve : train;
   const figures = await evaluate({
     config,
     folder: run.path,

@@ -8,19 +8,18 @@ import {
   readIndex,
 } from "@avjepa/data";
 import {
-  BackgroundWriter,
   CheckpointStore,
   CollapseWatch,
-  Trace,
+  Profile,
   RunFolder,
   RunInfo,
   RunLogs,
+  RunSaver,
+  type StepResult,
   StopFlag,
   Watchdog,
   clipsOfAll,
   configHash,
-  copyRun,
-  describeFile,
   exitStopped,
   formatBytes,
   formatPlan,
@@ -30,6 +29,7 @@ import {
   loadPretrainConfig,
   makeTrainer,
   measureHealth,
+  nextBatches,
   onLauncherGone,
   openDevice,
   planLaunch,
@@ -42,6 +42,7 @@ import {
   runRanks,
   setRunAside,
   startOfAll,
+  stepMetrics,
   stepOfAll,
   summariseFiles,
   toTrainBatch,
@@ -50,16 +51,13 @@ import {
   trainingClips,
   weightsOf,
   whereToStart,
-  writeRun,
 } from "@avjepa/train";
 import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
 import { freeBytes } from "./lib/doctor/machine.ts";
+import { onFirstRank } from "./lib/on_first_rank.ts";
 import { makeOnlineProbe } from "./lib/online_probe.ts";
-
-/** Steps of this process that `--profile` records: those before warm caches and threads up. */
-const profiled = { from: 3, to: 6 };
 
 const command = makeCommand({
   name: "pretrain",
@@ -87,7 +85,12 @@ const command = makeCommand({
   ],
 });
 
-await runCommand(command, async (options) => {
+command.option(
+  "--allow-missing <pattern...>",
+  "weights that the published checkpoint of meta.init_from may lack, such as 'patch_embed.audio_proj.*'",
+);
+
+await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   // --- What is asked for -------------------------------------------------------------------------------------------
   const path = options.config as string;
   const { folder, seed, set } = options;
@@ -99,6 +102,7 @@ await runCommand(command, async (options) => {
     world: launch.world,
     allowUnset: options.dryRun,
   });
+  config.meta.allow_missing.push(...(options.allowMissing ?? []));
   const isFirst = (launch.place?.rank ?? 0) === 0;
   if (isFirst && (!launch.start || options.dryRun)) warnings.forEach(warn);
   if (launch.start && !options.dryRun) {
@@ -149,14 +153,14 @@ await runCommand(command, async (options) => {
   // --- Models, optimizer, state ------------------------------------------------------------------------------------
   const trainer = makeTrainer(config, device, ranks);
   const notes: string[] = [];
-  let step = 0;
+  let first = 0;
   let cursor = { pass: 0, position: skippedSamples() };
   if (start.resume) {
     const { allowChange } = options;
     const restored = await restoreRun(trainer, start.resume, { allowChange });
-    ({ step, cursor } = restored);
+    ({ step: first, cursor } = restored);
     if (isFirst) store.goBackTo(start.resume);
-    notes.push(`continuing after step ${step} of ${start.resume.path}`);
+    notes.push(`continuing after step ${first} of ${start.resume.path}`);
     notes.push(...restored.notes);
   } else {
     if (start.initFrom) {
@@ -172,9 +176,7 @@ await runCommand(command, async (options) => {
   await ranks.barrier();
 
   // --- Logs --------------------------------------------------------------------------------------------------------
-  await using loader = trainingClips(config, ranks, cursor, {
-    judge: false,
-  });
+  await using loader = trainingClips(config, ranks, cursor, { judge: false });
   const logs = new RunLogs({
     folder: logging.folder,
     tag: logging.write_tag,
@@ -186,7 +188,7 @@ await runCommand(command, async (options) => {
     tensorboard: logging.tensorboard,
   });
   note = (text) => logs.say(text);
-  logs.truncateTo(step);
+  logs.truncateTo(first);
   if (run) replaceFile(join(run.path, "config.yaml"), toYaml(config));
   const info =
     run &&
@@ -195,7 +197,7 @@ await runCommand(command, async (options) => {
       dtype: meta.dtype,
       world: ranks.world,
       config_hash: configHash(config),
-      from_step: step,
+      from_step: first,
       versions: { ffmpeg: mediaVersions() ?? "none" },
     });
   if (start.resume) logs.say(headline);
@@ -205,113 +207,82 @@ await runCommand(command, async (options) => {
       `took over from process ${run.takenOver.pid} on ${run.takenOver.host}, which is gone`,
     );
   for (const note of [...notes, ...loader.info.notices]) logs.say(note);
-  const collapse = new CollapseWatch();
-  for (const rank of logs.valuesOf("effective_rank")) collapse.look(rank);
 
   // --- Training ----------------------------------------------------------------------------------------------------
-  const writer = new BackgroundWriter(start.resume);
-  let savedAt = performance.now();
-  let trace: Trace | undefined;
-  const first = step;
+  const collapse = new CollapseWatch();
+  for (const rank of logs.valuesOf("effective_rank")) collapse.look(rank);
+  const saver = new RunSaver(trainer, store, start.resume);
+  const profile =
+    options.profile && isFirst
+      ? new Profile({ device, first, folder: logging.folder, tell: note })
+      : undefined;
+  let step = first;
+  let stopped = (await stepOfAll(ranks, { signal: stop.signal })).signal;
+  const since = performance.now();
+  let clipsSeen = 0;
   const files = new FileLedger({
     samples,
     maxBadFraction: data.max_bad_fraction,
   });
-  let stopped = (await stepOfAll(ranks, { signal: stop.signal })).signal;
-  const seen = { clips: 0, since: performance.now() };
+  const part = <T>(name: string, work: () => Promise<T>): Promise<T> =>
+    watchdog.during(`step ${step}, ${name}`, () =>
+      profile ? profile.span(name, work) : work(),
+    );
   try {
     while (step < plan.lastStep && !stopped) {
       step += 1;
+      profile?.begin(step);
       const begun = performance.now();
-      if (options.profile && step === first + profiled.from)
-        trace = new Trace(device);
-      const { clips, news } = await traced("data", () =>
-        clipsOfAll(ranks, files, nextClips),
+      const { clips, news } = await part("data", () =>
+        clipsOfAll(ranks, files, () =>
+          nextBatches(loader, optimization.grad_accum),
+        ),
       );
-      for (const event of news) {
-        const isNew = logs.fact(step, describeFile(event));
-        if (isNew && event.kind === "bad") logs.say(describeFile(event));
-      }
+      logs.files(step, news);
       files.judge();
       const dataMs = performance.now() - begun;
       const settings = plan.settings(step);
-      const { features, ...result } = await traced("step", () =>
+      const { features, ...result } = await part("step", () =>
         trainStep(trainer, clips.map(toTrainBatch), settings),
       );
-      await requireFinite(result, step, store, () => writer.finish());
-      writer.check();
-      const health = settings.sampleFeatures
-        ? await traced("health", () => measureHealth(features, ranks))
-        : {};
-      const heldOut = plan.heldOutDue(step)
-        ? await traced("held-out", () => heldOutLoss(trainer))
-        : undefined;
-      const probed = probe?.due(step)
-        ? await traced("probe", () => probe.measure(trainer.models.target))
-        : {};
+      await requireFinite(result, step, store, () => saver.finish());
+      saver.check();
 
-      const stepMs = performance.now() - begun;
-      const own = {
-        rows: sum(clips, (batch) => batch.rows),
-        tokensContext: sum(clips, (b) => b.masks?.context.position.length ?? 0),
-        tokensTarget: sum(clips, (b) => b.masks?.target.position.length ?? 0),
-        memoryBytes: memory(device).bytes,
-        minutes: (performance.now() - savedAt) / 60_000,
-        signal: stop.signal,
-      };
-      const all = await traced("agreement", () => stepOfAll(ranks, own));
-      logs.step({
+      const { events, ...measures } = await measureAfter(
         step,
-        epoch: plan.epochOf(step),
-        loss: result.loss,
-        loss_jepa: result.jepa,
-        loss_reg: result.reg,
-        ...(result.video === undefined ? {} : { loss_video: result.video }),
-        ...(result.audio === undefined ? {} : { loss_audio: result.audio }),
-        lr: settings.lr,
-        wd: settings.wd,
-        momentum: settings.momentum,
-        grad_norm_encoder: result.gradNormEncoder,
-        grad_norm_predictor: result.gradNormPredictor,
-        step_ms: stepMs,
-        data_ms: dataMs,
-        clips_per_s: (1000 * all.rows) / stepMs,
-        memory_bytes: all.memoryBytes,
-        tokens_context: all.tokensContext,
-        tokens_target: all.tokensTarget,
-        ...health,
-        ...(heldOut === undefined ? {} : { loss_held_out: heldOut }),
-        ...probed,
-      });
-      const rank = health.effective_rank;
-      const alarm = rank === undefined ? undefined : collapse.look(rank);
-      if (alarm && logs.fact(step, alarm)) logs.say(`warning: ${alarm}`);
-      seen.clips += all.rows;
+        settings.sampleFeatures ? features : null,
+      );
+      const all = await part("agreement", () =>
+        stepOfAll(ranks, {
+          ...countClips(clips),
+          events,
+          memoryBytes: memory(device).bytes,
+          minutes: saver.minutes,
+          signal: stop.signal,
+        }),
+      );
+      const epoch = plan.epochOf(step);
+      const stepMs = performance.now() - begun;
+      logs.files(step, all.events);
+      logs.step(
+        stepMetrics({ settings, epoch, result, all, stepMs, dataMs, measures }),
+      );
+      const alarm = collapse.look(measures.effective_rank);
+      if (alarm) logs.warn(step, alarm);
+      clipsSeen += all.rows;
       stopped = all.signal;
 
       const last = step === plan.lastStep || stopped !== undefined;
-      if (last || plan.checkpointDue(step, all.minutes)) {
-        const epoch = plan.epochToKeep(step);
-        // The weights are the same on every rank: one writes a copy of them, while training goes on.
-        await traced("checkpoint", async () => {
-          const copy = await copyRun(trainer, step, cursor);
-          if (!copy) return;
-          const keep = epoch === undefined ? {} : { epoch };
-          await writer.begin(() => writeRun(store, copy, keep));
-        });
-        savedAt = performance.now();
-      }
-      if (trace && (step === first + profiled.to || last)) {
-        const file = join(logging.folder, "trace.json");
-        if (isFirst) trace.write(file);
-        logs.say(`trace of ${step - first - profiled.from + 1} steps: ${file}`);
-        trace = undefined;
-      }
+      if (last || plan.checkpointDue(step, all.minutes))
+        await part("checkpoint", () =>
+          saver.save(step, loader.cursor, plan.epochToKeep(step)),
+        );
+      profile?.end(step, last);
     }
-    await watchdog.during("the last checkpoint", () => writer.finish());
+    await watchdog.during("the last checkpoint", () => saver.finish());
   } catch (error) {
     // What is being written is good, and all that will be left.
-    await writer.finish().catch(() => undefined);
+    await saver.finish().catch(() => undefined);
     info?.fail(step - 1, error);
     logs.close();
     throw error;
@@ -326,7 +297,7 @@ await runCommand(command, async (options) => {
     logs.say(
       `step ${first} of ${plan.lastStep} is done already: nothing to do`,
     );
-  else logs.say(`${outcome} after step ${step}: ${writer.saved?.path}`);
+  else logs.say(`${outcome} after step ${step}: ${saver.newest?.path}`);
   const lacking = summariseFiles(files.counts);
   if (lacking) logs.say(`${lacking}: log.txt names them`);
   logs.close();
@@ -341,29 +312,37 @@ await runCommand(command, async (options) => {
       outcome,
       step,
       folder: logging.folder,
-      checkpoint: writer.saved?.path ?? null,
-      clips: seen.clips,
-      seconds: (performance.now() - seen.since) / 1000,
+      checkpoint: saver.newest?.path ?? null,
+      clips: clipsSeen,
+      seconds: (performance.now() - since) / 1000,
       bad_files: files.counts.bad,
     },
   };
 
-  /** The batches of a step. */
-  async function nextClips(): Promise<ClipBatch[]> {
-    const batches: ClipBatch[] = [];
-    while (batches.length < optimization.grad_accum) {
-      const batch = await loader.next();
-      if (batch === null) throw new Error("the training clips have ended");
-      batches.push(batch);
-    }
-    cursor = loader.cursor;
-    return batches;
-  }
-
-  function traced<T>(name: string, work: () => Promise<T>): Promise<T> {
-    return watchdog.during(`step ${step}, ${name}`, () =>
-      trace ? trace.span(name, work) : work(),
-    );
+  /** What is measured after a step, at its interval, and news of the held-out files. */
+  async function measureAfter(
+    step: number,
+    features: StepResult["features"] | null,
+  ) {
+    const health = features
+      ? await part("health", () => measureHealth(features, ranks))
+      : {};
+    const heldOut = plan.heldOutDue(step)
+      ? await part("held-out", () => heldOutLoss(trainer))
+      : undefined;
+    const probed = probe?.due(step)
+      ? await onFirstRank(
+          ranks,
+          () => probe.measure(trainer.models.target),
+          (work) => part("probe", work),
+        )
+      : {};
+    return {
+      ...health,
+      ...(heldOut ? { loss_held_out: heldOut.loss } : {}),
+      ...probed,
+      events: heldOut?.events ?? [],
+    };
   }
 
   /** Samples over all ranks that `meta.skip_batches` passes over. */
@@ -393,6 +372,13 @@ function warnOfMemory(needed: number): void {
   );
 }
 
-function sum<T>(items: readonly T[], value: (item: T) => number): number {
-  return items.reduce((total, item) => total + value(item), 0);
+/** This rank's part of the step's size. */
+function countClips(clips: readonly ClipBatch[]) {
+  const sum = (value: (batch: ClipBatch) => number) =>
+    clips.reduce((total, batch) => total + value(batch), 0);
+  return {
+    rows: sum((batch) => batch.rows),
+    tokensContext: sum((b) => b.masks?.context.position.length ?? 0),
+    tokensTarget: sum((b) => b.masks?.target.position.length ?? 0),
+  };
 }

@@ -137,6 +137,45 @@ function pickled(paths: readonly string[], module: string): Buffer {
   return Buffer.from(`\x80\x03${reconstruct}${body}`, "latin1");
 }
 
+/** A JPEG of four CMYK colours, a quarter each, that Pillow wrote. */
+const fourInks = [
+  "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwL",
+  "CgsLDQ4SEA0OEQ4LCxAWEBETFBUVFQwPFxgWFBgSFBUU/8AAFAgAQABABEMRAE0RAFkRAEsR",
+  "AP/EABkAAQEBAQEBAAAAAAAAAAAAAAAJCAoHBf/EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAO",
+  "BEMATQBZAEsAAD8Ax4oG1mo6AAAAv2jeioyKAAAAgIsgtW10AAAAv2jeioyKAAAAgIsgtW10",
+  "AAAAv2jeioyKAAAAgIsgtW10AAAAv2jeioyKAAAA+2vA6S28AAAAGD0v3ijnpAAAAbwVAe1u",
+  "hYAAABg9L94o56QAAAG8FQHtboWAAAAYPS/eKOekAAABvBUB7W6FgAAAGD0v3ijnpAAAAf/Z",
+].join("");
+
+test("JPEGs of four inks have the colours that Pillow decodes", async () => {
+  const cmyk = Buffer.from(fourInks, "base64");
+  const adobe = cmyk.indexOf("Adobe");
+  // The marker's last byte says what the four numbers are.
+  const ycck = Buffer.from(cmyk);
+  ycck[adobe + 11] = 2;
+  const unmarked = Buffer.concat([
+    cmyk.subarray(0, adobe - 4),
+    cmyk.subarray(adobe + 12),
+  ]);
+  const inks = "51,207,180 159,49,23 255,255,255 36,29,46";
+  const wanted = {
+    cmyk: [cmyk, inks],
+    ycck: [ycck, "98,235,26 91,0,67 0,134,0 0,33,17"],
+    unmarked: [unmarked, inks],
+  } as const;
+  for (const [name, [bytes, colours]] of Object.entries(wanted)) {
+    writeFileSync(join(root, `${name}.jpg`), bytes);
+    const index = join(root, `${name}.csv`);
+    writeFileSync(index, `${name}.jpg 0\n`);
+    await using loader = new ImageLoader(index, { batch: 1, crop: 64 });
+    const { pixels } = (await loader.next())!;
+    const at = (x: number, y: number) =>
+      pixels.subarray(3 * (64 * y + x), 3 * (64 * y + x) + 3).join();
+    const found = [at(16, 16), at(48, 16), at(16, 48), at(48, 48)];
+    expect([name, found.join(" ")]).toEqual([name, colours]);
+  }
+});
+
 test("indexes of NumPy: texts and pickled objects, and nothing else", () => {
   const write = (name: string, bytes: Buffer) => {
     writeFileSync(join(root, name), bytes);

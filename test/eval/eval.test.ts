@@ -256,6 +256,15 @@ describe("other tasks", () => {
         expect(R10).toBe(100);
         expect(R5).toBeGreaterThanOrEqual(R1);
       }
+    // The vectors are kept, each shard whole or not at all.
+    const [name] = readdirSync(bench.path("retrieval/vectors"));
+    const state = bench.path(`retrieval/vectors/${name}/cache.json`);
+    const kept = JSON.parse(readFileSync(state, "utf8"));
+    expect(kept).toMatchObject({ done: 8, complete: true, shards: 1 });
+    const again = run("eval", [path, ...bench.small("retrieval")]);
+    expect(again.exitCode).toBe(0);
+    expect(bench.result("retrieval")).toEqual(result);
+    expect(JSON.parse(readFileSync(state, "utf8"))).toEqual(kept);
   }, 60_000);
 
   test("pixels and spectrograms from what is predicted", () => {
@@ -311,6 +320,60 @@ describe("other tasks", () => {
       checkpoint: "test/fixtures/parity/checkpoints/vjepa_zip.pth.tar",
       num_samples: 8,
       probe: { projection: "unused", num_heads: 2 },
+    });
+  }, 60_000);
+
+  test("probes that were trained before are tested, and none is trained", () => {
+    const made = bench.small("trained", {
+      "probe.lr": "[0.001, 0.003]",
+      "optimization.num_epochs": 2,
+    });
+    expect(run("eval", [av, ...made]).exitCode).toBe(0);
+    const given = (checkpoint: string, more: Record<string, unknown> = {}) =>
+      run("eval", [
+        av,
+        ...bench.small("tested", {
+          "probe.checkpoint": checkpoint,
+          "data.dataset_train": bench.path("nowhere.csv"),
+          ...more,
+        }),
+      ]);
+    const own = given(bench.path("trained"));
+    expect(own.err).toBe(own.err.replace(/error/g, ""));
+    expect(own.exitCode).toBe(0);
+    const [before, after] = [bench.result("trained"), bench.result("tested")];
+    expect(after.top1).toBe(before.top1);
+    expect(after.num_train_samples).toBeUndefined();
+    expect(after.probe.lr).toBe(before.probe.lr);
+    const confusion = (out: string) =>
+      readFileSync(
+        join(bench.path(out), "avjepaTiny_eval-confusion.csv"),
+        "utf8",
+      );
+    expect(confusion("tested")).toBe(confusion("trained"));
+    expect(given(bench.path("run")).err).toContain("holds no probes");
+    expect(given(bench.path("gone")).err).toContain("there is no probe");
+    expect(
+      given(bench.path("trained"), { "data.num_classes": 5 }).err,
+    ).toContain("is a probe of 4 classes, but data.num_classes is 5");
+    const narrow = given("test/fixtures/parity/checkpoints/probe_f.pth.tar");
+    expect(narrow.err).toContain("features of width 24, but the encoder's");
+    const published = run("eval", [
+      "configs/evals/vitl16_k400_16x8x3.yaml",
+      ...bench.small("published-probe", {
+        "pretrain.folder": "test/fixtures/parity/checkpoints",
+        "pretrain.checkpoint": "vjepa_zip.pth.tar",
+        "pretrain.model_name": "null",
+        "pretrain.frames_per_clip": 4,
+        "pretrain.num_heads": 2,
+        "data.num_classes": 7,
+        "probe.checkpoint": "test/fixtures/parity/checkpoints/probe_m.pth.tar",
+      }),
+    ]);
+    expect(published.exitCode).toBe(0);
+    expect(bench.result("published-probe")).toMatchObject({
+      num_samples: 8,
+      probe: { projection: "unused", num_heads: 2, depth: 1 },
     });
   }, 60_000);
 

@@ -200,6 +200,23 @@ describe("files", () => {
       /\.mp4|bad/,
     );
   });
+
+  test("held-out ones are told apart", () => {
+    const few = index("few.csv", "clip0.mp4 0\ntext.mp4 0\nclip1.mp4 0\n");
+    const allowed = sets(
+      `data.held_out=[${few}]`,
+      "data.max_bad_fraction=0.5",
+      "logging.held_out_every_steps=1",
+    );
+    const result = run("held-out", ...allowed);
+    expect(result.exitCode).toBe(0);
+    expect(result.err).toMatch(/cannot read held-out \S+text\.mp4/);
+    refused(
+      run("held-out-bad", ...allowed, ...sets("data.max_bad_fraction=0")),
+      "data.held_out",
+      "text.mp4",
+    );
+  });
 });
 
 describe("run folder", () => {

@@ -1,9 +1,9 @@
 /** Clips from the files of an index, decoded, augmented and masked by threads of the engine. */
 
-import { AvjepaError, awaitNative, callNative, native } from "@avjepa/core";
+import { native } from "@avjepa/core";
 
-import { ClipBatch, type Cursor, type FileEvent } from "./clip_batch.ts";
-import type { NativeLoader } from "./native_types.ts";
+import { BatchLoader, defined, requireIntegers } from "./batch_loader.ts";
+import { ClipBatch, type Cursor } from "./clip_batch.ts";
 
 /**
  * What is loaded. `data`, `dataAug` and `mask` are the configuration's sections
@@ -100,16 +100,7 @@ export interface LoaderInfo {
  * await using loader = new ClipLoader("clips.csv", { batch: 16, workers: 4 });
  * for await (const clips of loader) console.log(clips.paths);
  */
-export class ClipLoader implements AsyncIterable<ClipBatch>, AsyncDisposable {
-  readonly #config: Record<string, unknown>;
-  readonly #device: string | undefined;
-  readonly #events: FileEvent[] = [];
-  #native: NativeLoader;
-  #info: LoaderInfo;
-  #cursor: Cursor;
-  #last: ClipBatch | null = null;
-  #closed = false;
-
+export class ClipLoader extends BatchLoader<ClipBatch, LoaderInfo> {
   /**
    * Reads the index and starts the threads.
    *
@@ -117,90 +108,24 @@ export class ClipLoader implements AsyncIterable<ClipBatch>, AsyncDisposable {
    * @throws AvjepaError AVJ_INDEX, AVJ_CONFIG, AVJ_MASK
    */
   constructor(index: string | readonly string[], options: ClipLoaderOptions) {
-    const { batch, seed = 0, rank = 0, world = 1 } = options;
-    for (const [name, value, least] of [
-      ["batch", batch, 1],
-      ["seed", seed, 0],
-      ["rank", rank, 0],
-      ["world", world, 1],
-    ] as const)
-      if (!Number.isSafeInteger(value) || value < least)
-        throw new AvjepaError(
-          "AVJ_ARGUMENT",
-          `ClipLoader: ${name} is ${value}, but must be an integer of at least ${least}`,
-        );
-    this.#config = loaderConfig(index, options);
-    this.#device = options.device;
-    this.#cursor = options.cursor ?? { pass: 0, position: 0 };
-    [this.#native, this.#info] = this.#open();
-  }
-
-  get info(): LoaderInfo {
-    return this.#info;
-  }
-
-  /** Where the batch after the last one begins. Setting it goes there. */
-  get cursor(): Cursor {
-    return { ...this.#cursor };
-  }
-
-  set cursor(cursor: Cursor) {
-    this.#native.close();
-    this.#cursor = { ...cursor };
-    [this.#native, this.#info] = this.#open();
-    this.#closed = false;
-  }
-
-  /** All files that were lacking something, so far. */
-  get events(): readonly FileEvent[] {
-    return this.#events;
-  }
-
-  /**
-   * The next batch; null after the last one. Frees the last one's tensors.
-   *
-   * @throws AvjepaError AVJ_BAD_FILES past `data.max_bad_fraction`; AVJ_CLOSED.
-   */
-  async next(): Promise<ClipBatch | null> {
-    this.#last?.dispose();
-    this.#last = null;
-    const source = this.#native;
-    const arrays = await awaitNative(() => source.next());
-    if (arrays === null) return null;
-    const config = JSON.stringify(this.#config);
-    const batch = new ClipBatch(arrays, this.#info, config, this.#device);
-    if (source === this.#native) {
-      this.#cursor = batch.next;
-      this.#events.push(...batch.events);
-      this.#last = batch;
-    }
-    return batch;
-  }
-
-  /** Ends the threads. A batch that is waited for fails with AVJ_CLOSED. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#last?.dispose();
-    this.#native.close();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<ClipBatch, void, undefined> {
-    for (;;) {
-      const batch = await this.next();
-      if (batch === null) return;
-      yield batch;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
-  }
-
-  #open(): [NativeLoader, LoaderInfo] {
-    const config = JSON.stringify({ ...this.#config, cursor: this.#cursor });
-    const opened = callNative(() => native.mediaOpenLoader(config));
-    return [opened, JSON.parse(opened.info()) as LoaderInfo];
+    const { batch, seed = 0, rank = 0, world = 1, device } = options;
+    requireIntegers("ClipLoader", {
+      batch: [batch, 1],
+      seed: [seed, 0],
+      rank: [rank, 0],
+      world: [world, 1],
+    });
+    const config = loaderConfig(index, options);
+    const text = JSON.stringify(config);
+    super(
+      {
+        open: (cursor) =>
+          native.mediaOpenLoader(JSON.stringify({ ...config, cursor })),
+        info: (opened) => JSON.parse(opened.info()) as LoaderInfo,
+        batch: (arrays, info) => new ClipBatch(arrays, info, text, device),
+      },
+      options.cursor,
+    );
   }
 }
 
@@ -244,10 +169,4 @@ function loaderConfig(
     judge: options.judge,
     pixels: options.pixels,
   });
-}
-
-function defined(values: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(values).filter(([, value]) => value !== undefined),
-  );
 }

@@ -2,9 +2,10 @@
 
 import { join } from "node:path";
 
-import { AvjepaError, awaitNative, callNative, native } from "@avjepa/core";
+import { native } from "@avjepa/core";
 
-import type { Cursor, FileEvent } from "./clip_batch.ts";
+import { BatchLoader, defined, requireIntegers } from "./batch_loader.ts";
+import type { Cursor } from "./clip_batch.ts";
 import { ImageBatch } from "./image_batch.ts";
 import type { NativeLoader } from "./native_types.ts";
 
@@ -79,17 +80,7 @@ export interface ImageLoaderInfo {
  * const test = new ImageLoader("imagenet/val", { batch: 64, classes: train.info.classes });
  * for await (const images of test) console.log(images.paths);
  */
-export class ImageLoader implements AsyncIterable<ImageBatch>, AsyncDisposable {
-  readonly #config: Record<string, unknown>;
-  readonly #frames: number;
-  readonly #device: string | undefined;
-  readonly #events: FileEvent[] = [];
-  readonly #native: NativeLoader;
-  readonly #info: ImageLoaderInfo;
-  #cursor: Cursor;
-  #last: ImageBatch | null = null;
-  #closed = false;
-
+export class ImageLoader extends BatchLoader<ImageBatch, ImageLoaderInfo> {
   /**
    * Lists the pictures and starts the threads.
    *
@@ -99,87 +90,33 @@ export class ImageLoader implements AsyncIterable<ImageBatch>, AsyncDisposable {
    */
   constructor(source: string | readonly string[], options: ImageLoaderOptions) {
     const { batch, seed = 0, rank = 0, world = 1, frames = 1 } = options;
-    for (const [name, value, least] of [
-      ["batch", batch, 1],
-      ["seed", seed, 0],
-      ["rank", rank, 0],
-      ["world", world, 1],
-      ["frames", frames, 1],
-    ] as const)
-      if (!Number.isSafeInteger(value) || value < least)
-        throw new AvjepaError(
-          "AVJ_ARGUMENT",
-          `ImageLoader: ${name} is ${value}, but must be an integer of at least ${least}`,
-        );
-    this.#cursor = options.cursor ?? { pass: 0, position: 0 };
-    this.#config = loaderConfig(source, options, this.#cursor);
-    this.#frames = frames;
-    this.#device = options.device;
-    this.#native = callNative(() =>
-      native.mediaOpenImages(JSON.stringify(this.#config)),
+    requireIntegers("ImageLoader", {
+      batch: [batch, 1],
+      seed: [seed, 0],
+      rank: [rank, 0],
+      world: [world, 1],
+      frames: [frames, 1],
+    });
+    const config = loaderConfig(source, options);
+    super(
+      {
+        open: (cursor) =>
+          native.mediaOpenImages(JSON.stringify({ ...config, ...cursor })),
+        info: infoOf,
+        batch: (arrays, info) =>
+          new ImageBatch(arrays, info, frames, options.device),
+      },
+      options.cursor,
     );
-    const { video, ...info } = JSON.parse(this.#native.info()) as Omit<
-      ImageLoaderInfo,
-      "crop"
-    > & { video: { crop: number } };
-    this.#info = { ...info, crop: video.crop };
   }
+}
 
-  get info(): ImageLoaderInfo {
-    return this.#info;
-  }
-
-  /** Where the batch after the last one begins. */
-  get cursor(): Cursor {
-    return { ...this.#cursor };
-  }
-
-  /** All files that could not be read, so far. */
-  get events(): readonly FileEvent[] {
-    return this.#events;
-  }
-
-  /**
-   * The next batch; null after the last one. Frees the last one's tensor.
-   *
-   * @throws AvjepaError AVJ_BAD_FILES past `maxBadFraction`; AVJ_CLOSED.
-   */
-  async next(): Promise<ImageBatch | null> {
-    this.#last?.dispose();
-    this.#last = null;
-    const arrays = await awaitNative(() => this.#native.next());
-    if (arrays === null) return null;
-    const batch = new ImageBatch(
-      arrays,
-      this.#info,
-      this.#frames,
-      this.#device,
-    );
-    this.#cursor = batch.next;
-    this.#events.push(...batch.events);
-    this.#last = batch;
-    return batch;
-  }
-
-  /** Ends the threads. A batch that is waited for fails with AVJ_CLOSED. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#last?.dispose();
-    this.#native.close();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<ImageBatch, void, undefined> {
-    for (;;) {
-      const batch = await this.next();
-      if (batch === null) return;
-      yield batch;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.close();
-  }
+function infoOf(opened: NativeLoader): ImageLoaderInfo {
+  const { video, ...info } = JSON.parse(opened.info()) as Omit<
+    ImageLoaderInfo,
+    "crop"
+  > & { video: { crop: number } };
+  return { ...info, crop: video.crop };
 }
 
 /**
@@ -200,7 +137,6 @@ const indexFile = /\.(csv|tsv|txt|npy)$/i;
 function loaderConfig(
   source: string | readonly string[],
   options: ImageLoaderOptions,
-  cursor: Cursor,
 ): Record<string, unknown> {
   const indexes =
     typeof source !== "string"
@@ -209,7 +145,7 @@ function loaderConfig(
         ? [source]
         : null;
   const train = options.train ?? false;
-  const config = {
+  return defined({
     ...(indexes === null ? { folder: source } : { index: indexes }),
     classes: options.classes,
     crop_size: options.crop,
@@ -229,9 +165,5 @@ function loaderConfig(
     drop_last: options.dropLast,
     num_workers: options.workers,
     max_bad_fraction: options.maxBadFraction,
-    ...cursor,
-  };
-  return Object.fromEntries(
-    Object.entries(config).filter(([, value]) => value !== undefined),
-  );
+  });
 }

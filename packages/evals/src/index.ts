@@ -1,13 +1,6 @@
 /** What frozen features are worth: token caches and probes. */
 
-export {
-  type ExtractedFeatures,
-  extractFeatures,
-  type Features,
-  featuresOf,
-} from "./features.ts";
 export { checkLabels, countClasses, type LabelledIndex } from "./labels.ts";
-export { type ProbeOptions, type ProbeTask, trainProbes } from "./probe.ts";
 export { namedFolds, stratifiedFolds } from "./probes/folds.ts";
 export { type Split, splitHeldOut } from "./probes/held_out.ts";
 export { knnPredictions } from "./probes/knn.ts";
@@ -56,6 +49,7 @@ export {
   type SkippedFile,
   type TokenType,
 } from "./tokens/encode_clips.ts";
+export { FrameByFrame } from "./tokens/frame_by_frame.ts";
 export {
   encodeIndex,
   type EncodeOptions,

@@ -27,7 +27,13 @@ export {
 } from "./loss.ts";
 export { MultiMask, unwrapKeys } from "./multi-mask.ts";
 export type { Noise } from "./noised-targets.ts";
-export { type Grid, gridSize, positionTable, sincos1d } from "./positions.ts";
+export {
+  type Grid,
+  gridSize,
+  positionTable,
+  sincos1d,
+  widthMultiple,
+} from "./positions.ts";
 export type {
   EncoderShape,
   PredictOptions,

@@ -28,6 +28,20 @@ export function trainingClips(
   });
 }
 
+/** The next `count` batches of clips that never end: those of a step. */
+export async function nextBatches(
+  loader: ClipLoader,
+  count: number,
+): Promise<ClipBatch[]> {
+  const batches: ClipBatch[] = [];
+  while (batches.length < count) {
+    const batch = await loader.next();
+    if (batch === null) throw new Error("the training clips have ended");
+    batches.push(batch);
+  }
+  return batches;
+}
+
 /** One pass over the held-out indexes: the same crops and masks every time. */
 export function heldOutClips(
   config: ResolvedPretrainConfig,

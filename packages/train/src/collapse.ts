@@ -76,8 +76,9 @@ export class CollapseWatch {
   #most = 0;
   #warned = false;
 
-  /** @param rank the next measurement. @returns the warning, when it is due. */
-  look(rank: number): string | undefined {
+  /** @param rank the next measurement, if one was made. @returns the warning, when it is due. */
+  look(rank: number | undefined): string | undefined {
+    if (rank === undefined) return undefined;
     this.#most = Math.max(this.#most, rank);
     if (rank > this.#most / 2 && rank > 2) this.#warned = false;
     if (this.#warned || (rank > this.#most / 4 && rank >= 2)) return undefined;

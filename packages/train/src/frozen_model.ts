@@ -143,7 +143,8 @@ export function encoderFacts({ state }: Checkpoint): EncoderFacts {
     crop: data.crop_size,
     frames: data.num_frames,
     patch: data.patch_size,
-    tubelet: data.tubelet_size,
+    // A picture has no more frames.
+    tubelet: data.num_frames === 1 ? 1 : data.tubelet_size,
     uniformPower: model.uniform_power,
     positions: "sincos",
     audio: (state.audio as AudioConvention | null) ?? null,
@@ -189,7 +190,8 @@ export async function loadFrozenModel(
   if (isForeignCheckpoint(path)) return loadPublishedModel(path, options);
   const checkpoint = await openCheckpoint(path);
   const facts = encoderFacts(checkpoint);
-  const { crop = facts.crop, frames = facts.frames, key, device } = options;
+  const { key, device } = options;
+  const { crop, frames } = inputSize(facts, options);
   checkSizes(facts, crop, frames);
   const encoder = blankEncoder(facts, { crop, frames, device });
   const file = join(checkpoint.path, "weights.safetensors");
@@ -222,6 +224,15 @@ export async function loadFrozenModel(
   return { encoder, facts, path: checkpoint.path, hash, notes };
 }
 
+/** A model of pictures is given pictures, however many frames a clip has. */
+function inputSize(
+  facts: EncoderFacts,
+  options: Pick<FrozenModelOptions, "crop" | "frames">,
+): { crop: number; frames: number } {
+  const { crop = facts.crop, frames = facts.frames } = options;
+  return { crop, frames: facts.frames === 1 ? 1 : frames };
+}
+
 /** The encoder of a file of V-JEPA, AVJEPA or V-JEPA 2. */
 async function loadPublishedModel(
   path: string,
@@ -237,7 +248,7 @@ async function loadPublishedModel(
     ...own,
     audio: audio === null ? null : publishedSound(audio),
   };
-  const { crop = facts.crop, frames = facts.frames } = options;
+  const { crop, frames } = inputSize(facts, options);
   checkSizes(facts, crop, frames);
   const encoder = blankEncoder(facts, { crop, frames, device });
   const notes = await loadForeignWeights(encoder, checkpoint.weights, {
@@ -419,6 +430,8 @@ export function requireModel(
     ["tubelet_size", facts.tubelet],
   ] as const) {
     const given = said[key];
+    // Files of pictures say a tubelet that a model of pictures does not have.
+    if (key === "tubelet_size" && facts.frames === 1) continue;
     if (given !== null && given !== value)
       wrong.push([key, String(given), String(value)]);
   }

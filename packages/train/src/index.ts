@@ -46,12 +46,21 @@ export type { Collective } from "./collective.ts";
 export * from "./launch/index.ts";
 export { buildModels, loadWeights, weightsOf } from "./models.ts";
 export type { Models } from "./models.ts";
-export { heldOutClips, toTrainBatch, trainingClips } from "./clip_batches.ts";
+export {
+  heldOutClips,
+  nextBatches,
+  toTrainBatch,
+  trainingClips,
+} from "./clip_batches.ts";
 export { heldOutLoss } from "./held_out.ts";
+export type { HeldOut } from "./held_out.ts";
 export { setRunAside, whereToStart } from "./previous_run.ts";
 export type { Start } from "./previous_run.ts";
 export { makeTrainer } from "./trainer.ts";
-export { Trace } from "./log/trace.ts";
+export { Profile } from "./log/profile.ts";
+export type { ProfileOptions } from "./log/profile.ts";
+export { stepMetrics } from "./log/step_metrics.ts";
+export type { StepFindings } from "./log/step_metrics.ts";
 export { evaluateLoss, trainStep } from "./train_step.ts";
 export type {
   StepResult,
@@ -61,7 +70,7 @@ export type {
 } from "./train_step.ts";
 export { copyRun, initialiseFrom, restoreRun, writeRun } from "./state.ts";
 export type { RunCopy } from "./state.ts";
-export { BackgroundWriter } from "./checkpoint/background.ts";
+export { RunSaver } from "./checkpoint/saver.ts";
 export { measureHealth } from "./health.ts";
 export { CollapseWatch, featureHealth } from "./collapse.ts";
 export { openDevice } from "./open_device.ts";

@@ -35,6 +35,7 @@ export async function initialiseFromForeign(
     const own = await loadForeignWeights(models[model], weights, {
       path: `${path}: ${modelNamesInFiles[model]}`,
       positions,
+      allowMissing: config.meta.allow_missing,
     });
     notes.push(...own.map((note) => `${modelNamesInFiles[model]}: ${note}`));
   };

@@ -3,8 +3,6 @@
 import {
   checkLabels,
   emptyPredictions,
-  type Inputs,
-  type Labels,
   namedFolds,
   type Predictions,
   scatterPredictions,
@@ -13,15 +11,11 @@ import {
   type TokenSet,
 } from "@avjepa/evals";
 import { AvjepaError } from "@avjepa/core";
-import { imageExtensions, mediaExtensions } from "@avjepa/data";
-import type { FrozenModel, ResolvedEvalConfig } from "@avjepa/train";
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
+import type { ResolvedEvalConfig } from "@avjepa/train";
 
 import { clipPlans } from "./clips.ts";
-import { imageFolder } from "./images.ts";
 import { EpochLog } from "./epoch_log.ts";
-import { alignClasses, type EvalIndex, openIndex } from "./index_source.ts";
+import { alignClasses, type EvalIndex } from "./index_source.ts";
 import { type PointResult, runProbes } from "./probe_task.ts";
 import {
   type ClassificationResult,
@@ -33,47 +27,17 @@ import {
 import { runSimpleProbes } from "./simple_probes.ts";
 import { configKey } from "./config_key.ts";
 import type { EvalContext } from "./context.ts";
+import { inputsOf, nameOf, taskOf, together } from "./inputs.ts";
+import { labelsOf, openSplit, requireSamples } from "./samples.ts";
 import { tokensOf } from "./tokens.ts";
-
-/** What the encoder is given, by name. */
-export function inputsOf(
-  config: ResolvedEvalConfig,
-  model: FrozenModel,
-  say: (text: string) => void,
-): Inputs {
-  if (config.eval_name === "image_classification_frozen")
-    return { clips: ["video"] };
-  const { modalities } = config.data;
-  if (model.facts.audio === null && modalities.includes("audio")) {
-    if (config.eval_name !== "video_classification_frozen")
-      throw new AvjepaError(
-        "AVJ_CONFIG",
-        `${config.eval_name}: the encoder of ${model.path} has no sound`,
-        { hint: "take a checkpoint of an audio-visual run (app: avjepa)" },
-      );
-    say("the encoder has no sound: it is given the picture alone");
-    return { clips: ["video"] };
-  }
-  return config.eval_name === "audiovisual_classification"
-    ? { joint: ["video", "audio"], video: ["video"], audio: ["audio"] }
-    : { clips: modalities };
-}
 
 /** The evaluation; null when it was stopped. */
 export async function classify(
   context: EvalContext,
 ): Promise<Record<string, unknown> | null> {
-  const { config, folder, model, stages } = context;
+  const { config, model, stages } = context;
   const { data } = config;
-  const work = join(folder, "indexes");
-  mkdirSync(work, { recursive: true });
-  const image = config.eval_name === "image_classification_frozen";
-  const open = (split: "train" | "val") => {
-    const own = split === "train" ? data.dataset_train : data.dataset_val;
-    const name = image ? imageFolder(config, split) : own!;
-    const kinds = image ? imageExtensions : mediaExtensions;
-    return openIndex(name, work, split, data.multi_label, kinds);
-  };
+  const open = (split: "train" | "val") => openSplit(context, split);
   const train = await open("train");
   // In cross-validation the training set is tested, part by part.
   const val = data.folds > 1 ? train : alignClasses(train, await open("val"));
@@ -98,7 +62,7 @@ export async function classify(
   // --- Probes ------------------------------------------------------------------------------------------------------
   const results: Record<string, ClassificationResult> = {};
   for (const [input, modalities] of Object.entries(inputs)) {
-    const name = input === "clips" ? context.tag : `${context.tag}-${input}`;
+    const name = nameOf(context, input);
     const sets = await sameSamples(trainCaches, input);
     const valSet = await valCache.open(input);
     requireSamples(sets[0]!, train, name);
@@ -124,9 +88,7 @@ export async function classify(
       },
     });
   }
-  const [first] = Object.values(results);
-  const only = Object.keys(results).length === 1;
-  return only ? { ...first } : { ...results.joint, inputs: results };
+  return together(results);
 }
 
 /** One input of the encoder: the tokens of training and test samples. */
@@ -167,7 +129,7 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
     const result = await runProbes(
       {
         tag,
-        task: `${config.eval_name} of ${modalities.join(" and ")}`,
+        task: taskOf(config, modalities),
         train: sets,
         trainLabels,
         trainSamples,
@@ -176,6 +138,7 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
         valSamples,
         numHeads: model.facts.dims.numHeads,
         key: configKey(config, model, [train, val]),
+        encoder: model.hash,
       },
       { ...context, log: new EpochLog(folder, tag) },
       scoreOf,
@@ -243,18 +206,4 @@ async function sameSamples(
       { hint: `remove ${caches.map(({ folder }) => folder).join(" and ")}` },
     );
   return sets;
-}
-
-/** Labels of a set's samples. */
-export function labelsOf(set: TokenSet, index: EvalIndex): Labels {
-  return Array.from(set.indices, (line) => index.labels[line]!);
-}
-
-function requireSamples(set: TokenSet, index: EvalIndex, name: string): void {
-  if (set.samples > 0) return;
-  throw new AvjepaError(
-    "AVJ_DATA",
-    `${name}: none of the ${index.paths.length} samples of ${index.name} gave any tokens`,
-    { hint: `bun run doctor ${index.file} says why` },
-  );
 }

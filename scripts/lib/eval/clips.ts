@@ -1,7 +1,7 @@
 /** The clips of an evaluation: what its loader is told, and what its tokens are called. */
 
 import { ClipLoader, type ClipLoaderOptions } from "@avjepa/data";
-import type { Inputs, SequenceOptions } from "@avjepa/evals";
+import { FrameByFrame, type Inputs, type SequenceOptions } from "@avjepa/evals";
 import type { FrozenModel, ResolvedEvalConfig } from "@avjepa/train";
 
 import type { EvalIndex } from "./index_source.ts";
@@ -174,6 +174,8 @@ export function clipSource(
     settings: { ...rest, data: kept },
     tokens: clip * plan.segments * plan.views,
     sequences: sequenceOptions(config, plan, inputs),
+    encoder:
+      facts.frames === 1 ? new FrameByFrame(model.encoder) : model.encoder,
     open: (position) => openClips(index, options, position, device),
   };
 }

@@ -22,8 +22,9 @@ export function evalConfigHash(config: ResolvedEvalConfig): string {
   } = rest.data;
   const { folder: d, max_bytes: e, ...cache } = rest.cache;
   const { folder: f, checkpoint: g, write_tag: h, ...pretrain } = rest.pretrain;
-  void [_, __, ___, ____, _____, a, b, c, d, e, f, g, h];
-  return sha256({ ...rest, data, cache, pretrain });
+  const { checkpoint: i, ...probe } = rest.probe;
+  void [_, __, ___, ____, _____, a, b, c, d, e, f, g, h, i];
+  return sha256({ ...rest, data, cache, pretrain, probe });
 }
 
 /** The same with the encoder's weights and the indexes. */

@@ -35,7 +35,7 @@ export function pictureSource(
   const { cache, data, meta, optimization, pretrain } = config;
   const { facts } = model;
   const side = Math.floor(data.resolution / facts.patch);
-  const frames = pretrain.frames_per_clip;
+  const frames = facts.frames === 1 ? 1 : pretrain.frames_per_clip;
   const time = frames === 1 ? 1 : Math.floor(frames / facts.tubelet);
   const tokens = time * side * side;
   const batch = Math.max(1, Math.min(64, Math.floor(tokensOfPass / tokens)));
@@ -58,6 +58,7 @@ export function pictureSource(
     batch,
     settings: { ...kept, device: undefined },
     tokens,
+    encoder: model.encoder,
     sequences: {
       inputs,
       segments: 1,

@@ -18,6 +18,10 @@ export interface ProbeIdentity {
   key: string;
   shape: ProbeShape;
   grid: ProbeGrid["points"];
+  /** SHA-256 of the encoder's weights. */
+  encoder: string;
+  /** The probe that was chosen; null while training has not come to choose. */
+  best?: number | null;
 }
 
 /** What else is kept of a training under way. */
@@ -37,10 +41,14 @@ export class ProbeStore {
     this.#identity = identity;
   }
 
-  /** Saves probes, their optimizers and how far they came. */
-  async save(grid: ProbeGrid, training: ProbeTraining): Promise<Checkpoint> {
+  /** Saves probes, their optimizers, how far they came, and which one is chosen so far. */
+  async save(
+    grid: ProbeGrid,
+    training: ProbeTraining,
+    best: number | null,
+  ): Promise<Checkpoint> {
     const { step, sums } = training;
-    const state = { ...this.#identity, sums };
+    const state = { ...this.#identity, sums, best };
     return this.#store.save(step, state, async (folder) => {
       const weights = renamed(grid.weights(), (name) => `probe.${name}`);
       await saveSafetensors(join(folder, "weights.safetensors"), weights);

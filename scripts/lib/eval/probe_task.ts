@@ -38,8 +38,9 @@ export interface ProbeTask {
   /** The samples that are tested on. */
   valSamples: Int32Array;
   numHeads: number;
-  /** SHA-256 of the encoder, the data and the settings. */
+  /** SHA-256 of the encoder, the data and the settings; and of the encoder's weights alone. */
   key: string;
+  encoder: string;
 }
 
 /** Who is told, and where things are kept. */
@@ -80,7 +81,7 @@ export interface TaskResult {
 }
 
 /** Samples of a batch in testing. */
-const testBatch = 16;
+export const testBatch = 16;
 
 /**
  * Trains the grid, chooses by the held-out part, tests.
@@ -118,6 +119,10 @@ export async function runProbes(
     meta.seed,
   );
   const { train, heldOut } = split;
+  if (points.length > 1 && heldOut.length === 0)
+    stages.say(
+      `${task.tag}: no class has a sample to spare that could choose among ${points.length} probes: the first is taken`,
+    );
   const training = new ProbeTraining(grid, {
     sets: task.train,
     labels: task.trainLabels,
@@ -132,6 +137,7 @@ export async function runProbes(
     key: task.key,
     shape,
     grid: points,
+    encoder: task.encoder,
   });
   const before = context.anew ? undefined : await store.restore(grid);
   if (before) {
@@ -182,10 +188,15 @@ export async function runProbes(
         })),
         val_acc: score(tested!, valLabels),
       });
-      await store.save(grid, training);
+      await store.save(grid, training, best);
     } else if (stop.signal || training.step === last) {
       await training.settle();
-      await store.save(grid, training);
+      const ended = training.step === last;
+      await store.save(
+        grid,
+        training,
+        ended ? bestOf(await pick(), points) : null,
+      );
     }
     if (stop.signal && training.step < last) return null;
   }

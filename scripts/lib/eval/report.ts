@@ -29,7 +29,7 @@ export interface ClassificationResult {
   [key: string]: unknown;
   modalities: readonly string[];
   num_samples: number;
-  num_train_samples: number;
+  num_train_samples?: number;
   skipped: string[];
   skipped_reasons: Record<string, string>;
 }
@@ -46,6 +46,7 @@ export interface TestedTask {
   /** Of the tested samples. */
   valLabels: Labels;
   classNames: readonly string[] | null;
+  /** 0: nothing was trained. */
   trainSamples: number;
   skipped: Record<string, string>;
 }
@@ -120,7 +121,7 @@ export function reportClassification(
     modalities: task.modalities,
     ...figures,
     num_samples: valLabels.length,
-    num_train_samples: task.trainSamples,
+    ...(task.trainSamples > 0 && { num_train_samples: task.trainSamples }),
     ...(probes.length === 1 ? probes[0]! : { folds: probes }),
     ...(Object.fromEntries(simple) as Record<string, unknown>),
     skipped: Object.keys(task.skipped),

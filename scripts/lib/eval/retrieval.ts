@@ -1,28 +1,39 @@
 /** Retrieval: which sound belongs to a picture, and back. */
 
 import { AvjepaError } from "@avjepa/core";
+import type { ClipBatch } from "@avjepa/data";
 import {
   centred,
   type CrossModalModels,
   crossModalRows,
+  type CrossModalVectors,
+  type EncodedBatch,
+  encodeIndex,
   recallBetween,
-  type SkippedFile,
+  type SampleTokens,
+  TokenCache,
+  type TokenSet,
 } from "@avjepa/evals";
-import { loadFrozenModels } from "@avjepa/train";
+import { loadFrozenModels, type ResolvedEvalConfig } from "@avjepa/train";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
-import { batchOf, loaderOptions, openClips } from "./clips.ts";
+import { loaderOptions, openClips } from "./clips.ts";
 import type { EvalContext } from "./context.ts";
-import { openIndex } from "./index_source.ts";
+import { type EvalIndex, openIndex } from "./index_source.ts";
 
-const kinds = ["video", "audio", "videoFromAudio", "audioFromVideo"] as const;
+const kinds = [
+  "video",
+  "audio",
+  "videoFromAudio",
+  "audioFromVideo",
+] as const satisfies (keyof CrossModalVectors)[];
 
-/** The evaluation; null when it was stopped (it is short, and keeps nothing). */
+/** The evaluation; null when it was stopped. */
 export async function retrieve(
   context: EvalContext,
 ): Promise<Record<string, unknown> | null> {
-  const { config, folder, model, device, stages, stop } = context;
+  const { config, folder, model, stages } = context;
   if (model.facts.audio === null)
     throw new AvjepaError(
       "AVJ_CONFIG",
@@ -32,57 +43,14 @@ export async function retrieve(
   const work = join(folder, "indexes");
   mkdirSync(work, { recursive: true });
   const index = await openIndex(config.data.dataset_val!, work, "val", false);
-  const { models } = await loadFrozenModels(model.path, {
-    device,
-    crop: config.optimization.resolution,
-    frames: config.data.frames_per_clip,
-  });
-  const plan = {
-    segments: config.data.num_segments,
-    views: 1,
-    augment: false,
-    seed: 0,
-  };
-  const options = loaderOptions(model, config, plan);
-  const size = batchOf(model, config, plan);
+  for (const notice of index.notices) stages.say(notice);
   const total = index.paths.length;
-  const sums: Record<(typeof kinds)[number], number[]> = {
-    video: [],
-    audio: [],
-    videoFromAudio: [],
-    audioFromVideo: [],
-  };
-  const used: number[] = [];
-  const reasons: SkippedFile[] = [];
-  let dim = 0;
-  stages.begin("encoding val", "samples");
-  await using loader = openClips(index, options, 0, device);
-  for await (const batch of loader) {
-    const position = batch.next.position - size;
-    const { rows, vectors, ...found } = await crossModalRows(
-      models as CrossModalModels,
-      batch,
-      config.optimization.use_bfloat16,
-    );
-    reasons.push(...batch.events.filter(({ replaced }) => replaced));
-    if (found.dim > 0) dim = found.dim;
-    for (let s = 0; s < batch.samples; s++) {
-      if (batch.indices[s] !== position + s) continue;
-      const own = rows.flatMap((row, i) =>
-        row % batch.samples === s ? [i] : [],
-      );
-      if (own.length === 0) continue;
-      used.push(position + s);
-      for (const kind of kinds)
-        for (let d = 0; d < dim; d++)
-          sums[kind].push(
-            own.reduce((sum, i) => sum + vectors[kind][i * dim + d]!, 0) /
-              own.length,
-          );
-    }
-    stages.at(Math.min(total, position + size), total);
-    if (stop.signal) return null;
-  }
+  const cache = await vectorsOf(context, index);
+  if (cache === null) return null;
+  const sets = {} as Record<(typeof kinds)[number], TokenSet>;
+  for (const kind of kinds) sets[kind] = await cache.open(kind);
+  const { dim } = sets.video;
+  const used = Array.from(sets.video.indices);
   if (used.length < 2)
     throw new AvjepaError(
       "AVJ_DATA",
@@ -91,12 +59,14 @@ export async function retrieve(
     );
 
   const vector = (kind: (typeof kinds)[number]) =>
-    Float64Array.from(sums[kind]);
+    Float64Array.from(sets[kind].pooled());
   const pooled = (kind: "video" | "audio") => centred(vector(kind), dim);
   const between = (from: Float64Array, to: Float64Array, by: "cosine" | "l1") =>
     recallBetween(from, to, dim, by);
   const there = new Set(used);
-  const why = new Map(reasons.map(({ index: line, reason }) => [line, reason]));
+  const why = new Map(
+    cache.skipped.map(({ index: line, reason }) => [line, reason]),
+  );
   const skipped = index.paths.flatMap((path, line) =>
     there.has(line)
       ? []
@@ -123,4 +93,80 @@ export async function retrieve(
     skipped: skipped.map(([path]) => path),
     skipped_reasons: Object.fromEntries(skipped),
   };
+}
+
+/**
+ * The vectors of all samples, each a sequence of one token: what a stopped
+ * evaluation has made is found again. null when it was stopped.
+ */
+async function vectorsOf(
+  context: EvalContext,
+  index: EvalIndex,
+): Promise<TokenCache | null> {
+  const { config, folder, model, device, stages, stop } = context;
+  const { models } = await loadFrozenModels(model.path, {
+    device,
+    crop: config.optimization.resolution,
+    frames: config.data.frames_per_clip,
+  });
+  const plan = {
+    segments: config.data.num_segments,
+    views: 1,
+    augment: false,
+    seed: 0,
+  };
+  const options = loaderOptions(model, config, plan);
+  const { num_workers: _, max_bad_fraction: __, ...data } = options.data ?? {};
+  const cache = new TokenCache(join(folder, "vectors"), {
+    weights: model.hash,
+    index: index.fingerprint,
+    samples: { ...options, batch: undefined, data },
+    bfloat16: config.optimization.use_bfloat16,
+    inputs: kinds,
+    dtype: "float32",
+  });
+  const total = index.paths.length;
+  stages.begin("encoding val", "samples", cache.done);
+  if (cache.done > 0 && !cache.complete)
+    stages.say(`vectors of val: going on after ${cache.done} samples`);
+  const whole = await encodeIndex(cache, {
+    total,
+    batch: options.batch,
+    open: (position) => openClips(index, options, position, device),
+    encode: (batch: ClipBatch, position) =>
+      vectorsOfBatch(models as CrossModalModels, batch, position, config),
+    onBatch: (done) => stages.at(done, total),
+    stopped: () => stop.signal !== undefined,
+  });
+  return whole ? cache : null;
+}
+
+/** Of each sample that has both picture and sound, the mean of its clips' vectors. */
+async function vectorsOfBatch(
+  models: CrossModalModels,
+  batch: ClipBatch,
+  position: number,
+  { optimization }: ResolvedEvalConfig,
+): Promise<EncodedBatch> {
+  const { rows, vectors, dim } = await crossModalRows(
+    models,
+    batch,
+    optimization.use_bfloat16,
+  );
+  const samples: SampleTokens[] = [];
+  for (let s = 0; s < batch.samples; s++) {
+    // Another file in the place of a broken one.
+    if (batch.indices[s] !== position + s) continue;
+    const own = [...rows.keys()].filter((i) => rows[i]! % batch.samples === s);
+    const mean = (of: Float64Array): Float32Array =>
+      Float32Array.from({ length: dim }, (_, d) =>
+        own.reduce((sum, i) => sum + of[i * dim + d]! / own.length, 0),
+      );
+    const sequences = Object.fromEntries(
+      kinds.map((kind) => [kind, own.length > 0 ? [mean(vectors[kind])] : []]),
+    );
+    samples.push({ index: position + s, sequences });
+  }
+  const skipped = batch.events.filter(({ replaced }) => replaced);
+  return { samples, skipped, dim };
 }

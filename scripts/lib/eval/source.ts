@@ -1,6 +1,11 @@
 /** Where an evaluation's samples come from: clips or pictures. */
 
-import type { Inputs, SampleLoader, SequenceOptions } from "@avjepa/evals";
+import type {
+  FrozenEncoder,
+  Inputs,
+  SampleLoader,
+  SequenceOptions,
+} from "@avjepa/evals";
 import type { FrozenModel, ResolvedEvalConfig } from "@avjepa/train";
 
 /** What sources are made with. */
@@ -20,6 +25,7 @@ export interface SampleSource {
   /** Tokens of a whole sample, in all inputs. */
   tokens: number;
   sequences: SequenceOptions;
+  encoder: FrozenEncoder;
   /** Opens the loader at a sample. */
   open(position: number): SampleLoader;
 }

@@ -1,7 +1,12 @@
 /** The tokens of an evaluation's splits: found in the cache, or made. */
 
 import { AvjepaError } from "@avjepa/core";
-import { type CacheSettings, encodeIndex, TokenCache } from "@avjepa/evals";
+import {
+  type CacheSettings,
+  encodeBatch,
+  encodeIndex,
+  TokenCache,
+} from "@avjepa/evals";
 import {
   formatBytes,
   type ResolvedEvalConfig,
@@ -80,19 +85,20 @@ export async function tokensOf(
 async function encoded(
   maker: TokenMaker,
   name: string,
-  { batch, open, sequences, tokens }: SampleSource,
+  { batch, encoder, open, sequences, tokens }: SampleSource,
   total: number,
   root: string,
   settings: CacheSettings,
 ): Promise<TokenCache | null> {
-  const { model, stages, stop } = maker;
+  const { stages, stop } = maker;
   const cache = new TokenCache(root, settings);
   if (cache.done > 0)
     stages.say(`tokens of ${name}: going on after ${cache.done} samples`);
   else requireRoom(maker, name, total * tokens, root);
   stages.begin(`encoding ${name}`, "samples", cache.done);
-  const whole = await encodeIndex(model.encoder, cache, {
-    ...sequences,
+  const whole = await encodeIndex(cache, {
+    encode: (samples, position) =>
+      encodeBatch(encoder, samples, position, sequences),
     total,
     batch,
     open,

@@ -12,6 +12,7 @@ import {
   joinProcesses,
   loadPretrainConfig,
   makeTrainer,
+  nextBatches,
   openDevice,
   planLaunch,
   toTrainBatch,
@@ -42,12 +43,7 @@ const moments = [trainer.models.encoder, trainer.models.predictor]
 await using loader = trainingClips(resolved, ranks, { pass: 0, position: 0 });
 const accum = resolved.optimization.grad_accum;
 for (let step = 1; step <= Number(steps); step++) {
-  const batches = [];
-  for (let i = 0; i < accum; i++) {
-    const batch = await loader.next();
-    if (!batch) throw new Error("the clips have ended");
-    batches.push(batch);
-  }
+  const batches = await nextBatches(loader, accum);
   const result = await trainStep(trainer, batches.map(toTrainBatch), {
     step,
     lr: 1e-3,
@@ -73,10 +69,8 @@ for (let step = 1; step <= Number(steps); step++) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 if (resolved.data.held_out.length > 0) {
-  const loss = await heldOutLoss(trainer);
-  process.stdout.write(
-    `${JSON.stringify({ rank: ranks.rank, heldOut: loss })}\n`,
-  );
+  const heldOut = (await heldOutLoss(trainer))?.loss;
+  process.stdout.write(`${JSON.stringify({ rank: ranks.rank, heldOut })}\n`);
 }
 await ranks.close();
 process.exit(0);

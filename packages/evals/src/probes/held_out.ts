@@ -26,7 +26,9 @@ export function splitHeldOut(
   const byClass = new Map<number, number[]>();
   for (const sample of order) {
     const label = labels[sample]!;
-    byClass.set(label, [...(byClass.get(label) ?? []), sample]);
+    const members = byClass.get(label);
+    if (members) members.push(sample);
+    else byClass.set(label, [sample]);
   }
   // Each class gives its share; what rounding leaves over comes from the
   // classes whose share was cut most.

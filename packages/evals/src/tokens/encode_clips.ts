@@ -11,6 +11,8 @@ import {
   VIDEO,
 } from "@avjepa/models";
 
+import { joined } from "./joined.ts";
+
 /** What can be asked for features. */
 export interface FrozenEncoder {
   forward(input: EncoderInput): Tokens;
@@ -151,22 +153,6 @@ function sequencesOf(
   return groups
     .map((group) => joined(group.map(row)))
     .filter(({ length }) => length > 0);
-}
-
-function joined(
-  parts: readonly (Uint16Array | Float32Array)[],
-): Uint16Array | Float32Array {
-  const total = parts.reduce((sum, { length }) => sum + length, 0);
-  const whole =
-    parts[0] instanceof Uint16Array
-      ? new Uint16Array(total)
-      : new Float32Array(total);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function inputOf(

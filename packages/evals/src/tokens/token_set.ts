@@ -2,14 +2,14 @@
 
 import {
   AvjepaError,
-  concat,
   type HostArray,
   hostArray,
   mapSafetensors,
-  type Tensor,
   tensor,
 } from "@avjepa/core";
 import { Tokens } from "@avjepa/models";
+
+import { joined } from "./joined.ts";
 
 /** Tokens of some samples on a device. */
 export interface TokenBatch {
@@ -134,8 +134,9 @@ export class TokenSet {
         (token + total) * this.dim,
       );
     });
-    const data = upload(parts, this.dim, device);
     const count = offsets.at(-1)!;
+    // Gathered on the host, so that a device is sent one piece.
+    const data = tensor(joined(parts), [count, this.dim], { device });
     const indices = {
       samples: sampleOf.length,
       masks: 1,
@@ -161,15 +162,4 @@ export class TokenSet {
     });
     return out;
   }
-}
-
-function upload(
-  parts: readonly (Uint16Array | Float32Array)[],
-  dim: number,
-  device: string,
-): Tensor {
-  const made = parts.map((part) =>
-    tensor(part, [part.length / dim, dim], { device }),
-  );
-  return made.length === 1 ? made[0]! : concat(made);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { type HostArray, nn } from "@avjepa/core";
 import { positionTable } from "../positions.ts";
+import { AudioVideoEncoder } from "../audio-video-encoder.ts";
 import { VideoEncoder } from "../video-encoder.ts";
 import { describeForeignEncoder, describeForeignProbe } from "./describe.ts";
 import { elementTypes } from "./element-types.ts";
@@ -89,6 +90,22 @@ describe("loading", () => {
     expect([...resized.slice(0, 24)]).toEqual([
       ...(await small.posEmbed!.toNumbers()).slice(0, 24),
     ]);
+  });
+
+  test("a model of video gives its parts to one of video and sound", async () => {
+    using video = new VideoEncoder({ ...size, crop: 32, seed: 1 });
+    using both = new AudioVideoEncoder({ ...size, crop: 32, seed: 2 });
+    const weights = await weightsOf(video);
+    await expect(load(both, weights)).rejects.toThrow(
+      "missing (2): patch_embed.audio_proj.weight, patch_embed.audio_proj.bias",
+    );
+    const sound = await both.patchEmbed.audioProj.weight.toArray();
+    await load(both, weights, { allowMissing: ["patch_embed.audio_proj.*"] });
+    const { qkv } = both.blocks[0]!.attn;
+    expect(await qkv.weight.toArray()).toEqual(
+      await video.blocks[0]!.attn.qkv.weight.toArray(),
+    );
+    expect(await both.patchEmbed.audioProj.weight.toArray()).toEqual(sound);
   });
 
   test("a file without a table has the formula's", async () => {

@@ -22,10 +22,36 @@ export interface LoadForeignOptions {
   path?: string;
 }
 
+/** Names of a model of video, and of one of video and sound. */
+const videoParts: readonly [RegExp, string][] = [
+  [/^pos_embed$/, "video_pos_embed"],
+  [/^predictor_pos_embed$/, "predictor_pos_embed_v"],
+  [/^predictor_embed\./, "predictor_embed_v."],
+  [/^mask_tokens\./, "mask_tokens_v."],
+];
+
+/**
+ * The weights of a model of video under the names that a model of video and
+ * sound has for them; others as they are.
+ */
+function underOwnNames(
+  own: ReadonlyMap<string, nn.Parameter>,
+  weights: ForeignWeights,
+): ForeignWeights {
+  const renamed = (name: string): string => {
+    if (own.has(name)) return name;
+    const [pattern, other] = videoParts.find(([part]) => part.test(name)) ?? [];
+    const candidate = pattern ? name.replace(pattern, other!) : name;
+    return own.has(candidate) && !weights.has(candidate) ? candidate : name;
+  };
+  return new Map(weights.entries().map(([name, t]) => [renamed(name), t]));
+}
+
 /**
  * Loads weights into a module. Every key must be there, no other, all of the
  * right shape, but for what the options allow. Position tables are formulas: a
- * file may lack them, and those of another input size are fitted.
+ * file may lack them, and those of another input size are fitted. What a model
+ * of video has goes to the same parts of one of video and sound.
  *
  * @returns what the user should know, a line each: tables that were fitted, keys that were left out.
  * @throws AvjepaError AVJ_STATE_DICT listing missing, extra and mis-shaped keys;
@@ -33,10 +59,11 @@ export interface LoadForeignOptions {
  */
 export async function loadForeignWeights(
   module: nn.Module,
-  weights: ForeignWeights,
+  given: ForeignWeights,
   options: LoadForeignOptions = {},
 ): Promise<string[]> {
   const own = new Map(module.namedParameters());
+  const weights = underOwnNames(own, given);
   const { difference, skipped, kept } = compare(own, weights, options);
   const { missing, unexpected, misshaped } = difference;
   if (missing.length + unexpected.length + misshaped.length > 0)
@@ -52,15 +79,15 @@ export async function loadForeignWeights(
     ...some("in the file, and not used", skipped),
   ];
   for (const [name, parameter] of own) {
-    const given = weights.get(name);
-    if (given === undefined) {
+    const found = weights.get(name);
+    if (found === undefined) {
       if (isTable(name))
         notes.push(
           `${name}: not in the file; the table of sines and cosines is used`,
         );
-    } else if (sameShape(given.shape, parameter.shape)) {
-      await copy(given, parameter);
-    } else notes.push(await fitTable(module, name, given, parameter, options));
+    } else if (sameShape(found.shape, parameter.shape)) {
+      await copy(found, parameter);
+    } else notes.push(await fitTable(module, name, found, parameter, options));
   }
   return notes;
 }

@@ -1,5 +1,7 @@
 /** Combinations of keys that cannot work, each at the key to change. */
 
+import { widthMultiple } from "@avjepa/models";
+
 import { audioGrid, modelDims, videoGrid } from "./derived.ts";
 import { maskProblems } from "./mask_check.ts";
 import type { PretrainConfig } from "./pretrain.ts";
@@ -142,6 +144,7 @@ function multiplesHint(value: number, unit: number): string {
 function modelProblems(config: PretrainConfig): Problem[] {
   const dims = modelDims(config);
   const problems: Problem[] = [];
+  const multiple = tableMultiple(config);
   const heads = (prefix: "" | "pred_", whose: string): void => {
     const width = dims[`${prefix}embed_dim`];
     const count = dims[`${prefix}num_heads`];
@@ -159,17 +162,25 @@ function modelProblems(config: PretrainConfig): Problem[] {
         message: `${whose}: ${width} / ${count} heads is ${width / count} columns a head; at most 128 are supported`,
         hint: `set model.${prefix}num_heads to at least ${Math.ceil(width / 128)}`,
       });
-    // Time, row and column each take an even share: sines and cosines.
-    const even = config.model.uniform_power ? 4 : 8;
-    if (width % even !== 0)
+    if (width % multiple !== 0)
       problems.push({
         path: ["model", `${prefix}embed_dim`],
-        message: `${whose}: the width ${width} is not divisible by ${even}, which its position table needs`,
+        message: `${whose}: the width ${width} is not divisible by ${multiple}, which its position table needs`,
       });
   };
   heads("", "encoder");
   heads("pred_", "predictor");
   return problems;
+}
+
+/** What widths must be a multiple of, for the position tables of all grids. */
+function tableMultiple({ app, data, model }: PretrainConfig): number {
+  const picture = data.num_frames === 1 ? [1, 1] : [1, 1, 1];
+  const multiples = [
+    widthMultiple(picture, model.uniform_power),
+    ...(app === "avjepa" ? [widthMultiple([1, 1], true)] : []),
+  ];
+  return Math.max(...multiples);
 }
 
 /** Pairs that are a range: least first. */

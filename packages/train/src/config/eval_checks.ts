@@ -10,7 +10,7 @@ const isImage = (config: EvalConfig): boolean =>
 
 /** Everything wrong with a configuration whose single keys are right. */
 export function evalProblems(config: EvalConfig): Problem[] {
-  const { data, optimization, pretrain, probe, meta } = config;
+  const { data, eval_name, optimization, pretrain, probe, meta } = config;
   const problems: Problem[] = missingKeys(config).map((key) => ({
     path: ["data", key],
     message: `missing key "data.${key}": ${config.eval_name} needs it`,
@@ -50,6 +50,15 @@ export function evalProblems(config: EvalConfig): Problem[] {
       path: ["data", "folds"],
       message: `data.folds is ${data.folds}, but data.dataset_val is given too`,
       hint: "cross-validation tests on the parts of dataset_train; leave one of them out",
+    });
+  if (
+    probe.checkpoint !== null &&
+    (eval_name === "retrieval" || data.folds > 1)
+  )
+    problems.push({
+      path: ["probe", "checkpoint"],
+      message: `probe.checkpoint names a probe to test, but ${data.folds > 1 ? "cross-validation trains its own" : "retrieval has none"}`,
+      hint: "leave it out",
     });
   for (const key of ["lr", "weight_decay", "depth"] as const)
     if (probe[key]?.length === 0)
@@ -94,11 +103,21 @@ function missingKeys(config: EvalConfig) {
     const indexed =
       data.dataset_train !== undefined || data.dataset_val !== undefined;
     if (isImage(config) && !indexed) needed.push("root_path", "image_folder");
-    else needed.push("dataset_train");
+    else if (config.probe.checkpoint === null) needed.push("dataset_train");
     if (data.folds === 1 && (!isImage(config) || indexed))
       needed.push("dataset_val");
   } else needed.push("dataset_val");
   return needed.filter((key) => data[key] === undefined);
+}
+
+/** Keys that the evaluation has no use for: variables of the environment in them may be unset. */
+export function unreadKeys({ data, eval_name, probe }: EvalConfig): string[] {
+  const keys: string[] = [];
+  if (data.dataset_train !== undefined && data.dataset_val !== undefined)
+    keys.push("data.root_path", "data.image_folder");
+  if (probe.checkpoint !== null || eval_name === "retrieval")
+    keys.push("data.dataset_train");
+  return keys;
 }
 
 /** The grid of probes. */

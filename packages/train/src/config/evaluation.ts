@@ -136,6 +136,12 @@ const pretrain = section({
 });
 
 const probe = section({
+  checkpoint: optional(
+    orNull(text()),
+    null,
+    "Probe to test, without training: the folder of an evaluation, a checkpoint in it, or a published `.pth.tar`.",
+    "probes are trained",
+  ),
   lr: optional(
     orNull(list(num({ above: 0 }))),
     null,

@@ -9,7 +9,7 @@ import { pretrainProblems, pretrainWarnings } from "./checks.ts";
 import { fillDefaults } from "./compat.ts";
 import { expandEnv } from "./env.ts";
 import type { Expansion } from "./env.ts";
-import { evalProblems, resolveEval } from "./eval_checks.ts";
+import { evalProblems, resolveEval, unreadKeys } from "./eval_checks.ts";
 import { evalIgnored, evalSchema } from "./evaluation.ts";
 import type { ResolvedEvalConfig } from "./evaluation.ts";
 import { getAt, parsePath, pathText, setAt, startsWith } from "./path.ts";
@@ -114,6 +114,8 @@ export function loadEvalConfig(
   const config = parse(source, evalSchema, env, "eval");
   const problems = evalProblems(config);
   if (problems.length > 0) throw problemsError(source, problems);
+  const unread = unreadKeys(config);
+  env.unset = env.unset.filter(({ path }) => !unread.includes(pathText(path)));
   if (env.unset.length > 0) {
     const error = unsetError(source, env, "eval");
     if (!options.allowUnset) throw error;

@@ -4,6 +4,7 @@ import {
   bool,
   choice,
   int,
+  list,
   num,
   optional,
   orNull,
@@ -41,6 +42,11 @@ export const metaSchema = section({
     orNull(text()),
     null,
     "Checkpoint whose weights a new run starts from: ours, or a .pth.tar of V-JEPA, AVJEPA or V-JEPA 2; a run that exists in the folder is continued instead.",
+  ),
+  allow_missing: optional(
+    list(text()),
+    [],
+    "Patterns (`*`: anything) of weights that a published checkpoint of meta.init_from may lack; they keep their initial values.",
   ),
   checkpoint_every_steps: optional(
     orNull(int({ min: 1 })),

@@ -35,6 +35,7 @@ export const harmlessKeys: readonly string[] = [
   "meta.load_checkpoint",
   "meta.read_checkpoint",
   "meta.init_from",
+  "meta.allow_missing",
   "meta.checkpoint_every_steps",
   "meta.checkpoint_every_minutes",
   "meta.keep_checkpoints",

@@ -5,6 +5,7 @@ import type { ClipBatch, FileEvent, FileLedger } from "@avjepa/data";
 
 import { openCheckpoint } from "../checkpoint/store.ts";
 import type { Collective } from "../collective.ts";
+import type { RunFileEvent } from "../log/file_report.ts";
 import type { Start } from "../previous_run.ts";
 import { stopSignals } from "../signals.ts";
 import type { StopSignal } from "../signals.ts";
@@ -34,28 +35,33 @@ export interface StepPart {
   minutes: number;
   /** The signal that asked this process to stop. */
   signal: StopSignal | undefined;
+  /** News of held-out files; those of clips come with them: {@link clipsOfAll}. */
+  events: readonly RunFileEvent[];
 }
 
 /**
  * The whole step: rows and tokens are summed, of memory and minutes it is the
- * largest, a signal to any process is one to all.
+ * largest, a signal to any process is one to all, news are everybody's.
  */
 export async function stepOfAll(
   ranks: Collective,
   part: Partial<StepPart>,
 ): Promise<StepPart> {
-  const { signal } = part;
-  if (ranks.world === 1) return { ...nothing, ...part, signal };
-  const [rows = 0, tokensContext = 0, tokensTarget = 0] = await ranks.sum([
-    part.rows ?? 0,
-    part.tokensContext ?? 0,
-    part.tokensTarget ?? 0,
-  ]);
+  const { signal, events = [] } = part;
+  if (ranks.world === 1) return { ...nothing, ...part, signal, events };
+  const [rows = 0, tokensContext = 0, tokensTarget = 0, news = 0] =
+    await ranks.sum([
+      part.rows ?? 0,
+      part.tokensContext ?? 0,
+      part.tokensTarget ?? 0,
+      events.length,
+    ]);
   const [memoryBytes = 0, minutes = 0, number = 0] = await ranks.max([
     part.memoryBytes ?? 0,
     part.minutes ?? 0,
     signal ? stopSignals.indexOf(signal) + 1 : 0,
   ]);
+  const told = news > 0 ? await ranks.gather(JSON.stringify(events)) : [];
   return {
     rows,
     tokensContext,
@@ -63,6 +69,7 @@ export async function stepOfAll(
     memoryBytes,
     minutes,
     signal: stopSignals[number - 1],
+    events: told.flatMap((text) => JSON.parse(text) as RunFileEvent[]),
   };
 }
 
@@ -73,6 +80,7 @@ const nothing: StepPart = {
   memoryBytes: 0,
   minutes: 0,
   signal: undefined,
+  events: [],
 };
 
 /**

@@ -2,16 +2,19 @@
 
 import type { FileCounts, FileEvent } from "@avjepa/data";
 
+/** News of a file of a run. */
+export interface RunFileEvent extends FileEvent {
+  /** Whether the file is of `data.held_out`. */
+  heldOut?: boolean;
+}
+
 /** `cannot read clips/0412.mp4: the file ends early; another file takes its place` */
-export function describeFile({
-  kind,
-  path,
-  reason,
-  replaced,
-}: FileEvent): string {
+export function describeFile(event: RunFileEvent): string {
+  const { kind, path, reason, replaced, heldOut } = event;
   const what = kind === "bad" ? "cannot read" : kind.replace("_", " ");
+  const whose = heldOut ? " held-out" : "";
   const instead = replaced ? "; another file takes its place" : "";
-  return `${what} ${path}: ${reason}${instead}`;
+  return `${what}${whose} ${path}: ${reason}${instead}`;
 }
 
 /** `of 1,000 files 3 could not be read, 17 have no sound`; null where nothing was lacking. */

@@ -4,6 +4,8 @@ import { join } from "node:path";
 
 import { AppendFile, cutLines } from "../files/append_file.ts";
 import { EventFile } from "./event_file.ts";
+import { describeFile } from "./file_report.ts";
+import type { RunFileEvent } from "./file_report.ts";
 import { MetricsLog } from "./metrics_log.ts";
 import type { StepMetrics } from "./metrics_log.ts";
 import { Progress } from "./progress.ts";
@@ -103,6 +105,19 @@ export class RunLogs {
     this.#facts.add(text);
     this.#text?.write(`step ${step}: ${text}\n`);
     return true;
+  }
+
+  /** Tell what files were lacking: on the terminal, where they are broken. */
+  files(step: number, events: readonly RunFileEvent[]): void {
+    for (const event of events) {
+      const text = describeFile(event);
+      if (this.fact(step, text) && event.kind === "bad") this.say(text);
+    }
+  }
+
+  /** Warn, once a run. */
+  warn(step: number, text: string): void {
+    if (this.fact(step, text)) this.say(`warning: ${text}`);
   }
 
   /** Show a text on the terminal only: what is of this process, not of the run. */
