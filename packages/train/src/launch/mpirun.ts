@@ -5,6 +5,7 @@
  */
 
 import { AvjepaError } from "@avjepa/core/error";
+import { readFileSync, readdirSync } from "node:fs";
 import { availableParallelism, userInfo } from "node:os";
 
 import { mpiRemedy, requireMpiLibrary } from "./join.ts";
@@ -46,6 +47,9 @@ export async function runRanks(
   let interrupts = 0;
   const stop = (signal: NodeJS.Signals): void => {
     if (signal === "SIGINT" && ++interrupts > 1) child.kill("SIGTERM");
+    // MPICH's mpirun dies of what Open MPI's passes on: its ranks are told themselves.
+    else if (flavour === "MPICH" && process.platform === "linux")
+      signalOwnRanks("SIGUSR2");
     else child.kill("SIGUSR2");
   };
   const signals = ["SIGINT", "SIGTERM", "SIGUSR2"] as const;
@@ -64,6 +68,19 @@ export async function runRanks(
   } finally {
     for (const signal of signals) process.off(signal, stop);
   }
+}
+
+/** Signals the processes that this one started as ranks of MPICH; Linux only. */
+function signalOwnRanks(signal: NodeJS.Signals): void {
+  const mark = `${launcherVariable}=${process.pid}\0`;
+  for (const pid of readdirSync("/proc").filter((n) => /^\d+$/.test(n)))
+    try {
+      const environment = `${readFileSync(`/proc/${pid}/environ`, "latin1")}\0`;
+      if (environment.includes(mark) && environment.includes("\0PMI_RANK="))
+        process.kill(Number(pid), signal);
+    } catch {
+      // Another user's, or gone.
+    }
 }
 
 /** Who died of what, with its last words. */
