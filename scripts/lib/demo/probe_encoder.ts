@@ -1,6 +1,6 @@
 /** What can be read from an encoder's frozen features of the demo's clips. */
 
-import { type ClipBatch, ClipLoader } from "@avjepa/data";
+import { type ClipBatch, ClipLoader, RandomStream } from "@avjepa/data";
 import {
   encodeBatch,
   encodeIndex,
@@ -141,12 +141,16 @@ async function answered(
     bfloat16: false,
     clip: null,
   });
+  // One stream over all epochs: the order that README's table was made with.
+  const orders = new RandomStream("numpy", 0);
+  const { length } = answers.train;
   const training = new ProbeTraining(grid, {
     ...probe,
     sets: [sets.train],
     labels: answers.train,
     samples: Int32Array.from(answers.train.keys()),
     seed: 0,
+    order: () => orders.draw("permutation", [length]),
     settings: (step) => ({
       lr: (probe.lr / 2) * (1 + Math.cos((Math.PI * (step - 1)) / steps)),
       wd: probe.weight_decay,
