@@ -8,7 +8,14 @@
 mod comm;
 mod handles;
 mod media;
+mod panics;
 mod table;
 mod tensors;
 mod torch_file;
 mod wire;
+
+/// Runs once, when the addon is loaded.
+#[napi_derive::module_init]
+fn init() {
+    panics::install();
+}

@@ -1,7 +1,7 @@
 //! The addon's functions for tensors.
 
 use crate::{
-    handles, table,
+    handles, panics, table,
     wire::{Args, device, open_device},
 };
 use avjepa_tensor::{Code, DType, Error, Tensor, Var, backend::wgpu, device::guard};
@@ -33,7 +33,10 @@ fn dispatch(op: u32, args: &[f64], out: &mut [f64]) -> i32 {
     }
 }
 
-fn fail(error: Error) -> i32 {
+fn fail(mut error: Error) -> i32 {
+    if error.code == Code::Panic {
+        error.message = panics::placed(&error.message);
+    }
     LAST.set(Some(error));
     -1
 }
@@ -215,7 +218,8 @@ pub fn sync<'e>(env: &'e Env, number: u32) -> napi::Result<Object<'e>, String> {
 
 /// An error with our code; message and hint travel as JSON, which the TypeScript side takes apart.
 pub fn js(error: Error) -> napi::Error<String> {
-    let body = serde_json::json!({ "message": error.message, "hint": error.hint });
+    let message = if error.code == Code::Panic { panics::placed(&error.message) } else { error.message };
+    let body = serde_json::json!({ "message": message, "hint": error.hint });
     napi::Error::new(error.code.name().to_string(), body.to_string())
 }
 
