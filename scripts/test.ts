@@ -15,8 +15,10 @@ import { workspaceArguments } from "./lib/workspace.ts";
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
 const packages = workspaceArguments();
-/** Kernels of wgpu are tested when asked for: on a driver for the processor they take many minutes. */
+/** Kernels of wgpu are tested when asked for: a driver for the processor takes minutes over them. */
 const withWgpu = (process.env.AVJEPA_TEST_DEVICES ?? "").includes("wgpu");
+/** How often a driver has crashed. */
+let crashes = 0;
 let passed = 0;
 let failed = 0;
 
@@ -50,6 +52,9 @@ cargoTests();
 bunTests();
 
 rmSync(scratch, { recursive: true, force: true });
+if (!withWgpu)
+  console.log("wgpu: not tested; AVJEPA_TEST_DEVICES=wgpu tests its kernels");
+if (crashes > 0) console.log(`wgpu: a driver crashed ${crashes} times`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
 
@@ -68,15 +73,18 @@ function check(name: string, command: string[], remedy: string): void {
 
 /** The Rust tests; each suite closes with its own counts. */
 function cargoTests(): void {
-  const { output, exitCode } = run([
-    "cargo",
-    "test",
-    "--release",
-    "--locked",
-    ...packages,
-    "--no-fail-fast",
-    ...(withWgpu ? ["--", "--include-ignored"] : []),
-  ]);
+  const { output, exitCode } = twice(
+    [
+      "cargo",
+      "test",
+      "--release",
+      "--locked",
+      ...packages,
+      "--no-fail-fast",
+      ...(withWgpu ? ["--", "--include-ignored"] : []),
+    ],
+    ({ output }) => /\(signal: \d+/.test(output),
+  );
   const counts = [
     ...output.matchAll(/test result: \w+\. (\d+) passed; (\d+) failed/g),
   ];
@@ -94,14 +102,17 @@ function cargoTests(): void {
 
 /** The TypeScript tests, counted from the JUnit report. */
 function bunTests(): void {
-  const { output, exitCode } = run([
-    "bun",
-    "test",
-    "--timeout",
-    "120000",
-    "--reporter=junit",
-    `--reporter-outfile=${junit}`,
-  ]);
+  const { output, exitCode } = twice(
+    [
+      "bun",
+      "test",
+      "--timeout",
+      "120000",
+      "--reporter=junit",
+      `--reporter-outfile=${junit}`,
+    ],
+    ({ exitCode }) => exitCode >= 128,
+  );
   console.log(output);
   let counts = { tests: 0, failures: 1, skipped: 0 };
   try {
@@ -126,13 +137,38 @@ function bunTests(): void {
   );
 }
 
-function run(command: string[]): { output: string; exitCode: number } {
+interface Outcome {
+  output: string;
+  exitCode: number;
+}
+
+/**
+ * Runs a command; once more where a driver played on the processor crashed it,
+ * which is said and counted. Only where wgpu is tested: nothing else may crash.
+ */
+function twice(
+  command: string[],
+  crashed: (outcome: Outcome) => boolean,
+): Outcome {
+  const first = run(command);
+  if (!withWgpu || !crashed(first)) return first;
+  crashes += 1;
+  console.log(first.output);
+  console.log("wgpu: the process crashed; it is run once more");
+  return run(command);
+}
+
+function run(command: string[]): Outcome {
   console.log(`      ${command.join(" ")}`);
   try {
-    const child = Bun.spawnSync(command, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = Bun.spawnSync(command, {
+      stdio: ["ignore", "pipe", "pipe"],
+      // Vulkan drivers complain on standard error where the folder is not named.
+      env: { XDG_RUNTIME_DIR: scratch, ...process.env },
+    });
     return {
       output: `${child.stdout}${child.stderr}`,
-      exitCode: child.exitCode ?? 1,
+      exitCode: child.exitCode ?? (child.signalCode ? 128 : 1),
     };
   } catch (error) {
     return { output: (error as Error).message, exitCode: 127 };
