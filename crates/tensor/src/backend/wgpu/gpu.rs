@@ -194,6 +194,7 @@ impl Gpu {
         let done = self.tally.submissions.load(Relaxed);
         if self.faults.lost_after.is_some_and(|n| done >= n) {
             self.device.destroy();
+            drop(self.device.poll(PollType::Poll));
         }
         let index = self.queue.submit([commands]);
         self.tally.submissions.fetch_add(1, Relaxed);
@@ -204,6 +205,10 @@ impl Gpu {
     /// Waits for a submission, on the calling thread.
     pub fn wait(&self, index: SubmissionIndex) -> Result<()> {
         let polled = self.device.poll(PollType::Wait { submission_index: Some(index), timeout: None });
+        if polled.is_err() {
+            // A submission that a lost device swallowed cannot be waited for, and a wait that is refused reports no loss: this does.
+            drop(self.device.poll(PollType::Poll));
+        }
         self.check()?;
         polled.map(drop).map_err(|error| Error::new(Code::Device, format!("{}: waiting failed: {error}", self.name)))
     }

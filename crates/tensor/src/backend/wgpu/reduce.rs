@@ -36,17 +36,42 @@ impl Wgpu {
         for part in self.parts(d.outer, &[row]) {
             let x = d.x.view(part.start * d.n * d.inner, &[part.len() * d.n * d.inner])?;
             let y = (y.0.view(part.start * d.inner, &[part.len() * d.inner])?, y.1);
-            self.passes(d.op, Place::Tensor(x), [part.len(), d.n, d.inner], y)?;
+            self.sample(d, x, part.len(), y)?;
         }
         Ok(())
     }
 
-    /// Reduces partial results `[n, inner]` into `y`.
-    pub(super) fn sum_of_parts(&self, parts: &Arc<Block>, n: usize, inner: usize, y: (Tensor, bool)) -> Result<()> {
-        self.passes(Reduction::Sum, Place::Block(parts.clone()), [1, n, inner], y)
+    /// Samples of the outer axis; one that is larger than a binding in stretches of its own rows, whose results are reduced in turn.
+    fn sample(&self, d: &Reduce, x: Tensor, outer: usize, y: (Tensor, bool)) -> Result<()> {
+        let stretches = self.parts(d.n, &[d.inner * d.x.dtype.size()]);
+        if outer != 1 || stretches.len() < 2 {
+            return self.passes(d.op, Place::Tensor(x), [outer, d.n, d.inner], d.n, y);
+        }
+        // Sums until the last: only that knows how many elements a mean is of.
+        let op = if d.op == Reduction::Mean { Reduction::Sum } else { d.op };
+        let partial = Tensor::empty(x.device(), &[stretches.len(), d.inner], DType::F32);
+        for (i, rows) in stretches.iter().enumerate() {
+            let stretch = x.view(rows.start * d.inner, &[rows.len() * d.inner])?;
+            let to = (partial.view(i * d.inner, &[d.inner])?, false);
+            self.passes(op, Place::Tensor(stretch), [1, rows.len(), d.inner], rows.len(), to)?;
+        }
+        self.passes(d.op, Place::Tensor(partial), [1, stretches.len(), d.inner], d.n, y)
     }
 
-    fn passes(&self, op: Reduction, from: Place, [outer, n, inner]: [usize; 3], y: (Tensor, bool)) -> Result<()> {
+    /// Reduces partial results `[n, inner]` into `y`.
+    pub(super) fn sum_of_parts(&self, parts: &Arc<Block>, n: usize, inner: usize, y: (Tensor, bool)) -> Result<()> {
+        self.passes(Reduction::Sum, Place::Block(parts.clone()), [1, n, inner], n, y)
+    }
+
+    /// A mean is the sum over `divisor`.
+    fn passes(
+        &self,
+        op: Reduction,
+        from: Place,
+        [outer, n, inner]: [usize; 3],
+        divisor: usize,
+        y: (Tensor, bool),
+    ) -> Result<()> {
         let (mut from, mut left) = (from, n);
         let height = if inner == 1 { LONG } else { HIGH };
         loop {
@@ -71,7 +96,7 @@ impl Wgpu {
                 Place::Tensor(t) => call.output("y", t, y.1)?,
                 Place::Block(b) => call.block("y", b, DType::F32, Access::Write)?,
             };
-            let call = call.constant("OP", format!("{number}u")).float("divisor", n as f64);
+            let call = call.constant("OP", format!("{number}u")).float("divisor", divisor as f64);
             let call = call.word("outer", outer).word("n", left).word("inner", inner);
             let call = call.word("parts", parts).word("height", height);
             let count = outer * parts * inner;

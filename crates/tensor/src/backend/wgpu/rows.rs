@@ -51,10 +51,15 @@ impl Wgpu {
     pub(super) fn cross_entropy_rows(&self, d: &CrossEntropy) -> Result<()> {
         let (rows, columns) = (d.x.rows(), d.x.columns());
         self.below(&d.labels, columns, "label")?;
-        let call = Call::new(self, SOFTMAX, "cross_entropy").input("x", &d.x)?.input("labels", &d.labels)?;
-        let call = call.output("loss", &d.loss, false)?.output("lse", &d.lse, false)?;
-        let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
-        call.word("rows", rows).word("columns", columns).run(rows)
+        for part in self.parts(rows, &[columns * d.x.dtype.size()]) {
+            let of = |t: &Tensor| t.view(part.start, &[part.len()]);
+            let call = Call::new(self, SOFTMAX, "cross_entropy").input("x", &rows_of(&d.x, &part, columns)?)?;
+            let call = call.input("labels", &of(&d.labels)?)?.output("loss", &of(&d.loss)?, false)?;
+            let call = call.output("lse", &of(&d.lse)?, false)?;
+            let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
+            call.word("rows", part.len()).word("columns", columns).run(part.len())?;
+        }
+        Ok(())
     }
 
     pub(super) fn cross_entropy_rows_grad(
@@ -66,10 +71,15 @@ impl Wgpu {
     ) -> Result<()> {
         let (rows, columns) = (d.x.rows(), d.x.columns());
         self.below(&d.labels, columns, "label")?;
-        let call = Call::new(self, SOFTMAX, "cross_entropy_grad").input("x", &d.x)?.input("labels", &d.labels)?;
-        let call = call.input("lse", &d.lse)?.input("dy", dy)?.output("dx", dx, accumulate)?;
-        let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
-        call.word("rows", rows).word("columns", columns).run(rows)
+        for part in self.parts(rows, &[d.x.dtype.size(), dx.dtype.size()].map(|size| columns * size)) {
+            let of = |t: &Tensor| t.view(part.start, &[part.len()]);
+            let call = Call::new(self, SOFTMAX, "cross_entropy_grad").input("x", &rows_of(&d.x, &part, columns)?)?;
+            let call = call.input("labels", &of(&d.labels)?)?.input("lse", &of(&d.lse)?)?.input("dy", &of(dy)?)?;
+            let call = call.output("dx", &rows_of(dx, &part, columns)?, accumulate)?;
+            let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
+            call.word("rows", part.len()).word("columns", columns).run(part.len())?;
+        }
+        Ok(())
     }
 
     pub(super) fn binary_losses(&self, d: &BinaryCrossEntropy) -> Result<()> {
