@@ -1,6 +1,6 @@
 /** Trains a model: bun run pretrain CONFIG */
 
-import { AvjepaError, describeDevice, memory } from "@avjepa/core";
+import { describeDevice, memory } from "@avjepa/core";
 import {
   type ClipBatch,
   FileLedger,
@@ -53,6 +53,7 @@ import {
   weightsOf,
   whereToStart,
 } from "@avjepa/train";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { makeCommand, printer, runCommand, warn } from "./lib/cli.ts";
@@ -347,16 +348,14 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   }
 });
 
-/** For a plan, which may be made before the data is there. */
+/** For a plan, which may be made before the data is there; an index that is there must be right. */
 function countSamples(indexes: readonly string[]): { samples?: number } {
-  if (indexes.some((index) => index.includes("${"))) return {};
-  try {
+  const missing = indexes.filter((index) => !existsSync(index));
+  if (missing.length === 0)
     return { samples: readIndex(...indexes).paths.length };
-  } catch (error) {
-    if (!AvjepaError.is(error)) throw error;
-    warn(error.message);
-    return {};
-  }
+  for (const index of missing)
+    if (!index.includes("${")) warn(`there is no index ${index} yet`);
+  return {};
 }
 
 /** Before the system ends the process for it. */

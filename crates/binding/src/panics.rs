@@ -64,6 +64,7 @@ pub fn placed(message: &str) -> String {
 mod tests {
     use super::*;
     use avjepa_tensor::device::guard;
+    use std::io::Write;
     use std::process::Command;
 
     #[test]
@@ -83,7 +84,7 @@ mod tests {
     fn a_panic_by_itself() {
         install();
         let error = guard("sum", || -> avjepa_tensor::Result<()> { panic!("index {} out of bounds", 7) }).unwrap_err();
-        println!("error: {}", placed(&error.message));
+        writeln!(std::io::stdout(), "error: {}", placed(&error.message)).unwrap();
         std::thread::spawn(|| panic!("on another thread")).join().unwrap_err();
     }
 

@@ -151,7 +151,9 @@ export function formatPlan(plan: Plan): string[] {
     `${plan.modelName} ${millions(parameters.encoder)} + predictor ${millions(parameters.predictor)}`,
     ...(plan.device === null ? [] : [plan.device]),
     plan.dtype,
-    ...(samples === null ? [] : [`${count(samples)} clips`]),
+    ...(samples === null
+      ? []
+      : [`${count(samples)} ${samples === 1 ? "clip" : "clips"}`]),
     plan.folder,
   ];
   const processes =
