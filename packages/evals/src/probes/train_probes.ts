@@ -22,8 +22,6 @@ export interface TrainOptions {
   batch: number;
   epochs: number;
   seed: number;
-  /** Places in `samples`, anew for each epoch; default: by lot, from the seed and the epoch. */
-  order?(epoch: number): Float64Array;
   settings(step: number, point: GridPoint): ProbeStep;
 }
 
@@ -142,9 +140,7 @@ export class ProbeTraining {
     if (this.#order?.epoch !== epoch) {
       const { seed, samples } = this.#options;
       const stream = new RandomStream("sample", [seed, epoch, 0, 0]);
-      const drawn =
-        this.#options.order?.(epoch) ??
-        stream.draw("shuffle", [...samples.keys()]);
+      const drawn = stream.draw("shuffle", [...samples.keys()]);
       this.#order = { epoch, samples: drawn };
     }
     return this.#order.samples;
