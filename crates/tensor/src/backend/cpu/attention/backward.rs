@@ -5,8 +5,8 @@
 
 use super::forward::pack_queries;
 use super::tile::{
-    QUERIES, STRIDE, backward_keys, columns_times, panel_width, prefetch_rows, rounded, row_stride, row_tile,
-    rows_times, store_units, vectors,
+    QUERIES, STRIDE, block_keys, columns_times, panel_width, prefetch_rows, rounded, row_tile, rows_times, store_units,
+    vectors,
 };
 use super::{Attention, Target};
 use crate::backend::cpu::gemm::Operand;
@@ -153,11 +153,11 @@ struct Work<E> {
     v_rows: *mut E,
     /// `[keys, d_wide]` in units along the keys.
     k_columns: *mut E,
-    /// Scores and dP, `[keys, STRIDE]`; then weights and dS in units along the queries.
+    /// dS, `[keys, QUERIES]`, in units along the keys.
+    ds: *mut E,
+    /// Of one register tile of keys: weights and dP, `[ROWS, STRIDE]`; then weights and dS in units along the queries.
     p: *mut E,
     dp: *mut E,
-    /// dS in units along the keys, `[keys, STRIDE]`; the same as `dp` where a unit is one number.
-    ds: *mut E,
     /// `[all keys, d_wide]`.
     dk: *mut E,
     dv: *mut E,
@@ -165,10 +165,9 @@ struct Work<E> {
 
 impl<E: Float> Work<E> {
     /// Takes the memory for a task; the second part of the result keeps it alive.
-    fn new(block: usize, keys: usize, d: usize, d_wide: usize, pairs: bool) -> (Self, Scratch) {
+    fn new(block: usize, tile: usize, keys: usize, d: usize, d_wide: usize) -> (Self, Scratch) {
         let panel = QUERIES * d;
         let rows = QUERIES * d_wide;
-        let scores = block * STRIDE;
         let sizes = [
             panel,
             panel,
@@ -180,9 +179,9 @@ impl<E: Float> Work<E> {
             block * STRIDE,
             block * STRIDE,
             block * d_wide,
-            scores,
-            scores,
-            if pairs { scores } else { 0 },
+            block * QUERIES,
+            tile * STRIDE,
+            tile * STRIDE,
             keys * d_wide,
             keys * d_wide,
         ];
@@ -195,9 +194,8 @@ impl<E: Float> Work<E> {
             next = next.wrapping_add(whole(size));
             part
         });
-        let [q_turned, dout_turned, q_rows, dout_rows, lse, delta, dq, k_rows, v_rows, k_columns, p, dp, ds, dk, dv] =
+        let [q_turned, dout_turned, q_rows, dout_rows, lse, delta, dq, k_rows, v_rows, k_columns, ds, p, dp, dk, dv] =
             parts;
-        let ds = if pairs { ds } else { dp };
         let work = Work {
             q_turned,
             dout_turned,
@@ -209,9 +207,9 @@ impl<E: Float> Work<E> {
             k_rows,
             v_rows,
             k_columns,
+            ds,
             p,
             dp,
-            ds,
             dk,
             dv,
         };
@@ -226,9 +224,9 @@ impl<P: Product<E: Math>> Kernel for Keys<'_, P> {
     unsafe fn run<S: Simd>(self) {
         let (x, task) = (self.x, self.task);
         let d = x.forward.head_dim;
-        let d_wide = row_stride::<S, P>(d);
-        let block = backward_keys::<S>();
-        let (work, _memory) = Work::<P::E>::new(block, task.kv.1, d, d_wide, P::PAIR == 2);
+        let d_wide = d.next_multiple_of(<P::E as Float>::V::<S>::LANES);
+        let block = block_keys::<S>();
+        let (work, _memory) = Work::<P::E>::new(block, S::ROWS, task.kv.1, d, d_wide);
         let head = Head { x, column: task.head * d, d, d_wide };
         unsafe {
             fill::<S, P::E>(work.dk, task.kv.1 * d_wide);
@@ -240,13 +238,17 @@ impl<P: Product<E: Math>> Kernel for Keys<'_, P> {
                 for first in (0..task.kv.1).step_by(block) {
                     let keys = block.min(task.kv.1 - first);
                     S::call(PackKeys::<P> { head, work: &work, key: task.kv.0 + first, keys });
-                    // Those of the next block, which lie far apart, while this one is worked on.
-                    let ahead = first + keys;
-                    let count = block.min(task.kv.1 - ahead);
-                    prefetch_rows(&[x.forward.k, x.forward.v], task.kv.0 + ahead, count, head.column, d);
-                    S::call(Scores::<P> { head, work: &work, keys, queries });
-                    weigh::<S, P>(&work, keys, queries, P::E::from_f64(x.forward.scale * std::f64::consts::LOG2_E));
-                    S::call(KeySums::<P> { head, work: &work, key: first, keys, queries });
+                    let tiles = keys.div_ceil(S::ROWS);
+                    // Units of dS along the keys: a tile begins on a whole pair.
+                    for i in 0..tiles {
+                        let row = i * S::ROWS;
+                        let rows = S::ROWS.min(keys - row);
+                        // Those of the next block, which lie far apart, while this one is worked on.
+                        let ahead = first + block + row;
+                        let count = rows.min(task.kv.1.saturating_sub(ahead));
+                        prefetch_rows(&[x.forward.k, x.forward.v], task.kv.0 + ahead, count, head.column, d);
+                        S::call(KeyTile::<P> { head, work: &work, row, rows, key: first + row, queries });
+                    }
                     let width = panel_width::<S, P>();
                     for p in 0..queries.div_ceil(width) {
                         let (a, b) = (work.k_columns.cast_const(), work.ds.add(p * width).cast_const());
@@ -254,7 +256,7 @@ impl<P: Product<E: Math>> Kernel for Keys<'_, P> {
                         columns_times::<S, P>(
                             d,
                             vectors::<S, P>(queries - p * width),
-                            &Multiply { k, a, a_step: d_wide, b, b_step: STRIDE, tile, tile_ld, resume: true },
+                            &Multiply { k, a, a_step: d_wide, b, b_step: QUERIES, tile, tile_ld, resume: true },
                         );
                     }
                 }
@@ -291,7 +293,7 @@ struct Head<'a> {
     /// Its first column.
     column: usize,
     d: usize,
-    /// Units between packed rows of its columns.
+    /// Its columns filled up to whole vectors.
     d_wide: usize,
 }
 
@@ -404,74 +406,70 @@ impl<P: Product<E: Math>> Kernel for PackKeys<'_, P> {
     }
 }
 
-/// Scores and dP of a block of keys against a block of queries. A panel of queries stays in the first-level cache while the keys go by.
-struct Scores<'a, P: Product> {
+/// One register tile of keys against a block of queries: their weights and dS, and what that adds to dV and dK.
+struct KeyTile<'a, P: Product> {
     head: Head<'a>,
     work: &'a Work<P::E>,
-    keys: usize,
+    /// First key in the block.
+    row: usize,
+    rows: usize,
+    /// First key in the task.
+    key: usize,
     queries: usize,
 }
 
-impl<P: Product<E: Math>> Kernel for Scores<'_, P> {
+impl<P: Product<E: Math>> Kernel for KeyTile<'_, P> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Scores { head: Head { d, .. }, work, keys, queries } = self;
-        let (width, k) = (panel_width::<S, P>(), units::<P>(d));
+        let KeyTile { head: Head { x, d, d_wide, .. }, work, row, rows, key, queries } = self;
+        let lanes = <P::E as Float>::V::<S>::LANES;
+        let (width, d_units) = (panel_width::<S, P>(), units::<P>(d));
         unsafe {
             for p in 0..queries.div_ceil(width) {
                 let vectors = vectors::<S, P>(queries - p * width);
                 for (a, b, tile) in [(work.k_rows, work.q_turned, work.p), (work.v_rows, work.dout_turned, work.dp)] {
-                    let b = b.add(p * k * width).cast_const();
-                    for row in (0..keys).step_by(S::ROWS) {
-                        let (a, tile) = (a.add(row * STRIDE).cast_const(), tile.add(row * STRIDE + p * width));
-                        let x = Multiply { k, a, a_step: 1, b, b_step: width, tile, tile_ld: STRIDE, resume: false };
-                        rows_times::<S, P>(S::ROWS.min(keys - row), vectors, &x);
-                    }
+                    let (a, b) = (a.add(row * STRIDE).cast_const(), b.add(p * d_units * width).cast_const());
+                    let tile = tile.add(p * width);
+                    rows_times::<S, P>(
+                        rows,
+                        vectors,
+                        &Multiply { k: d_units, a, a_step: 1, b, b_step: width, tile, tile_ld: STRIDE, resume: false },
+                    );
                 }
             }
-        }
-    }
-}
-
-/// What a block of queries adds to dV and dK of a block of keys.
-struct KeySums<'a, P: Product> {
-    head: Head<'a>,
-    work: &'a Work<P::E>,
-    /// First key in the task.
-    key: usize,
-    keys: usize,
-    queries: usize,
-}
-
-impl<P: Product<E: Math>> Kernel for KeySums<'_, P> {
-    type Output = ();
-
-    #[inline(always)]
-    unsafe fn run<S: Simd>(self) {
-        let KeySums { head: Head { d, d_wide, .. }, work, key, keys, queries } = self;
-        let (width, k) = (panel_width::<S, P>(), units::<P>(queries));
-        unsafe {
-            for j in (0..d).step_by(width) {
-                let vectors = vectors::<S, P>(d - j);
+            let scale = P::E::from_f64(x.forward.scale * std::f64::consts::LOG2_E);
+            weigh::<S, P>(work, row, rows, queries, scale);
+            for j in (0..d_wide).step_by(2 * lanes) {
+                let vectors = vectors::<S, P>(d_wide - j);
                 for (a, b, sum) in [(work.p, work.dout_rows, work.dv), (work.dp, work.q_rows, work.dk)] {
-                    let b = b.add(j).cast_const();
-                    for row in (0..keys).step_by(S::ROWS) {
-                        let (a, tile) = (a.add(row * STRIDE).cast_const(), sum.add((key + row) * d_wide + j));
-                        let x = Multiply { k, a, a_step: 1, b, b_step: d_wide, tile, tile_ld: d_wide, resume: true };
-                        rows_times::<S, P>(S::ROWS.min(keys - row), vectors, &x);
-                    }
+                    let (a, b) = (a.cast_const(), b.add(j).cast_const());
+                    let tile = sum.add(key * d_wide + j);
+                    rows_times::<S, P>(
+                        rows,
+                        vectors,
+                        &Multiply {
+                            k: units::<P>(queries),
+                            a,
+                            a_step: 1,
+                            b,
+                            b_step: d_wide,
+                            tile,
+                            tile_ld: d_wide,
+                            resume: true,
+                        },
+                    );
                 }
             }
         }
     }
 }
 
-/// From scores and dP, `[keys, STRIDE]` each, to weights and dS in their places in units along the queries, and dS in units along the
+/// From scores and dP, `[rows, STRIDE]` each, to weights and dS in their places in units along the queries, and dS in units along the
 /// keys.
 #[inline(always)]
-unsafe fn weigh<S: Simd, P: Product<E: Math>>(work: &Work<P::E>, keys: usize, queries: usize, scale: P::E) {
+unsafe fn weigh<S: Simd, P: Product<E: Math>>(work: &Work<P::E>, row: usize, rows: usize, queries: usize, scale: P::E) {
     let lanes = <P::E as Float>::V::<S>::LANES;
     let scale = <P::E as Float>::V::<S>::splat(scale);
     unsafe {
@@ -479,14 +477,15 @@ unsafe fn weigh<S: Simd, P: Product<E: Math>>(work: &Work<P::E>, keys: usize, qu
         for j in (0..queries).step_by(lanes) {
             let lse = <P::E as Float>::V::<S>::zero().sub(<P::E as Float>::V::<S>::load(work.lse.add(j)));
             let delta = <P::E as Float>::V::<S>::load(work.delta.add(j));
-            for i in (0..keys).step_by(P::PAIR) {
+            for i in (0..rows - rows % 2).step_by(2) {
                 let first = weigh_row::<S, P>(work, i, j, scale, lse, delta);
-                if P::PAIR == 2 {
-                    let has_second = i + 1 < keys;
-                    let zero = <P::E as Float>::V::<S>::zero();
-                    let second = if has_second { weigh_row::<S, P>(work, i + 1, j, scale, lse, delta) } else { zero };
-                    store_units::<S, P>(first, second, work.ds.add(i / 2 * STRIDE + j), STRIDE, has_second);
-                }
+                let second = weigh_row::<S, P>(work, i + 1, j, scale, lse, delta);
+                store_units::<S, P>(first, second, work.ds.add((row + i) / P::PAIR * QUERIES + j), QUERIES, true);
+            }
+            if rows % 2 == 1 {
+                let (i, zero) = (rows - 1, <P::E as Float>::V::<S>::zero());
+                let last = weigh_row::<S, P>(work, i, j, scale, lse, delta);
+                store_units::<S, P>(last, zero, work.ds.add((row + i) / P::PAIR * QUERIES + j), QUERIES, false);
             }
         }
     }

@@ -2,8 +2,7 @@
 
 use super::Attention;
 use super::tile::{
-    STRIDE, block_keys, columns_times, panel_width, prefetch_rows, row_stride, row_tile, rows_times, store_units,
-    vectors,
+    STRIDE, block_keys, columns_times, panel_width, prefetch_rows, row_tile, rows_times, store_units, vectors,
 };
 use crate::backend::cpu::gemm::micro::{DotBf16, F32, F64, Multiply, Product, RoundedBf16};
 use crate::backend::cpu::gemm::pack::{PackColumns, PackRows, PackTurned, store_as, units};
@@ -130,8 +129,9 @@ impl<P: Product<E: Math>> Kernel for Queries<'_, P> {
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
         let (x, task) = (self.x, self.task);
+        let lanes = <P::E as Float>::V::<S>::LANES;
         let (width, d) = (panel_width::<S, P>(), x.head_dim);
-        let (d_units, d_wide, block) = (units::<P>(d), row_stride::<S, P>(d), block_keys::<S>());
+        let (d_units, d_wide, block) = (units::<P>(d), d.next_multiple_of(lanes), block_keys::<S>());
         let panels = task.q.1.div_ceil(width);
         let size = partial_size(d, width);
         let queries = Scratch::take::<P::E>(panels * d_units * width);

@@ -4,27 +4,14 @@ use crate::backend::cpu::gemm::Operand;
 use crate::backend::cpu::gemm::micro::{Columns, Multiply, Product, Rows, multiply};
 use crate::backend::cpu::isa::{Float, Simd, Vector, prefetch};
 
-/// Units between rows of packed K and V, and of the weights in the backward pass. More than the 128 that a row may have: rows a
-/// multiple of four cache lines apart would leave most of a first-level cache unused.
-pub const STRIDE: usize = 144;
+/// Units between rows of packed K and V, and of the weights in the backward pass; also the most queries of a block there.
+pub const STRIDE: usize = 128;
 /// Queries of a block of the backward pass.
-pub const QUERIES: usize = 128;
-
-/// Units between rows of `d` packed columns: whole vectors, and rows apart as [`STRIDE`] says.
-pub const fn row_stride<S: Simd, P: Product>(d: usize) -> usize {
-    let whole = d.next_multiple_of(<<P::E as Float>::V<S> as Vector>::LANES);
-    let (bytes, line) = (whole * size_of::<P::E>(), 64);
-    if bytes.is_multiple_of(4 * line) { whole + line / size_of::<P::E>() } else { whole }
-}
+pub const QUERIES: usize = STRIDE;
 
 /// Keys of a block: whole register tiles, an even number, whose scores against a panel of queries fit the first-level cache.
 pub const fn block_keys<S: Simd>() -> usize {
     112 / S::ROWS * S::ROWS
-}
-
-/// The same for the backward pass, which has more beside it in the second-level cache.
-pub const fn backward_keys<S: Simd>() -> usize {
-    56 / S::ROWS * S::ROWS
 }
 
 /// Queries of a panel: two vectors.
