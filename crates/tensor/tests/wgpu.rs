@@ -6,7 +6,10 @@ mod common;
 
 use avjepa_tensor::{
     Code, DType, Device, Tensor, Var,
-    backend::wgpu::{Faults, Wgpu},
+    backend::{
+        Reduction,
+        wgpu::{Faults, Wgpu},
+    },
     op,
 };
 use common::{Block, backward, distance, grad, grad_bytes, leaf, shared};
@@ -86,6 +89,28 @@ mod wgpu {
         for (i, apart) in beside(&device, DType::F32).into_iter().enumerate() {
             assert!(apart <= 1e-5, "tensor {i}: {apart:e}");
         }
+    }
+
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn rows_and_columns_larger_than_a_binding() {
+        let device = open("binding:28672");
+        // 57600 bytes, reduced to 24 numbers; 40000 bytes of logits.
+        let x = leaf(&shared(), &[600, 24], DType::F32, 41);
+        let x_twin = moved(&x, &device);
+        for reduction in [Reduction::Sum, Reduction::Mean, Reduction::Max] {
+            let [y, y_twin] = [&x, &x_twin].map(|x| op::reduce(x, &[0], false, reduction).unwrap());
+            assert!(distance(&values(&y_twin.tensor), &values(&y.tensor)) <= 1e-5, "{reduction:?}");
+        }
+        let labels: Vec<i32> = (0..100).map(|i| i * 37 % 100).collect();
+        let logits = leaf(&shared(), &[100, 100], DType::F32, 42);
+        let twin = moved(&logits, &device);
+        let loss = op::cross_entropy(&logits, &common::indices(&shared(), &labels), 0.1).unwrap();
+        let loss_twin = op::cross_entropy(&twin, &common::indices(&device, &labels), 0.1).unwrap();
+        backward(&loss).unwrap();
+        backward(&loss_twin).unwrap();
+        assert!(distance(&values(&loss_twin.tensor), &values(&loss.tensor)) <= 1e-5);
+        assert!(distance(&values(&twin.grad().unwrap()), &grad(&logits)) <= 1e-5);
     }
 
     #[test]

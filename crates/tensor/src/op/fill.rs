@@ -35,7 +35,8 @@ mod tests {
         let x = Tensor::empty(&device, &[1 << 40, 1 << 40], DType::F32);
         fill_(&x, 1.0).unwrap();
         let error = device.read_now(&Tensor::zeros(&device, &[1], DType::F32)).expect_err("no machine has so much");
-        assert_eq!(error.code, Code::Memory);
+        // A device that counts elements in 32 bits refuses the shape before it looks for memory.
+        assert!(matches!(error.code, Code::Memory | Code::Shape), "{error}");
         assert!(error.message.starts_with("fill_: "), "{error}");
         assert_eq!(to_f64(&Tensor::full(&device, &[1], DType::F32, 2.0)), [2.0]);
     }

@@ -228,19 +228,15 @@ impl<P: Product> Kernel for PackColumns<P> {
                 let mut j = 0;
                 while j < self.width {
                     let n = self.columns.saturating_sub(j);
-                    if P::PAIR == 1 {
-                        load_rounded::<S, P>(src.wrapping_add(j * size), self.dtype, n).store(dst.add(j));
-                    } else {
-                        let second = u * 2 + 1 < self.k;
-                        pair_rows::<S, P>(
-                            src.wrapping_add(j * size),
-                            self.dtype,
-                            self.row_bytes,
-                            second,
-                            n,
-                            dst.add(j),
-                        );
-                    }
+                    let last = u * P::PAIR + 1 == self.k;
+                    vector_of_units::<S, P>(
+                        src.wrapping_add(j * size),
+                        self.dtype,
+                        self.row_bytes,
+                        last,
+                        n,
+                        dst.add(j),
+                    );
                     j += lanes;
                 }
             }
@@ -282,15 +278,30 @@ impl<P: Product> Kernel for PackPanels<P> {
                     // What a vector holds beyond the panel is overwritten by the next row.
                     for j in (0..self.height).step_by(lanes) {
                         let (src, n) = (src.wrapping_add((first + j) * size), self.columns.saturating_sub(first + j));
-                        if P::PAIR == 1 {
-                            load_rounded::<S, P>(src, self.dtype, n).store(dst.add(j));
-                        } else {
-                            let second = u * 2 + 1 < self.k;
-                            pair_rows::<S, P>(src, self.dtype, self.row_bytes, second, n, dst.add(j));
-                        }
+                        let last = u * P::PAIR + 1 == self.k;
+                        vector_of_units::<S, P>(src, self.dtype, self.row_bytes, last, n, dst.add(j));
                     }
                 }
             }
+        }
+    }
+}
+
+/// A vector of units from up to `n` numbers of a row, or where units are pairs of it and the next, unless it is the last.
+#[inline(always)]
+unsafe fn vector_of_units<S: Simd, P: Product>(
+    src: *const u8,
+    dtype: DType,
+    row_bytes: usize,
+    last: bool,
+    n: usize,
+    dst: *mut P::E,
+) {
+    unsafe {
+        if P::PAIR == 1 {
+            load_rounded::<S, P>(src, dtype, n).store(dst);
+        } else {
+            pair_rows::<S, P>(src, dtype, row_bytes, !last, n, dst);
         }
     }
 }
