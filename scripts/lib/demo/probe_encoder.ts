@@ -38,7 +38,7 @@ const probe = { batch: 32, lr: 1e-3, weight_decay: 0.01, depth: 1 };
  * What two factors make together is learned long after each of them is, and
  * from random features later still: 32 epochs were enough for those, too.
  */
-const epochs = { class: 22, side: 12, note: 12 };
+const epochs = { class: 22, side: 4, note: 12 };
 
 /** Clips that are encoded, or tested, at once. */
 const many = 100;
