@@ -5,7 +5,7 @@
  *     bun steps.ts CONFIG_YAML STEPS
  */
 
-import { memory } from "@avjepa/core";
+import { memory, scope } from "@avjepa/core";
 import type { PackedIndices } from "@avjepa/models";
 import {
   heldOutLoss,
@@ -29,10 +29,13 @@ const { config: resolved } = loadPretrainConfig(config, {
 const ranks = await joinProcesses(launch);
 const trainer = makeTrainer(resolved, openDevice(launch.devices), ranks);
 // Ranks that begin apart: the broadcast has to bring them together.
+// (In a scope: what is left to the collector would be counted below, or not.)
 if (ranks.rank > 0)
-  for (const model of Object.values(trainer.models))
-    for (const [, weights] of model.namedParameters())
-      weights.copyFrom(weights.affine(0.5, ranks.rank));
+  scope(() => {
+    for (const model of Object.values(trainer.models))
+      for (const [, weights] of model.namedParameters())
+        weights.copyFrom(weights.affine(0.5, ranks.rank));
+  });
 ranks.broadcast(Object.values(weightsOf(trainer.models)));
 
 /** Float32, two a learned parameter. */
