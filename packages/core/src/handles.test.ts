@@ -22,6 +22,7 @@ import {
   tensor,
   zeros,
 } from "./tensor.ts";
+import { settledMemory } from "./testing.ts";
 import { invoke } from "./transport.ts";
 
 const caught = (work: () => unknown): AvjepaError => {
@@ -463,8 +464,7 @@ describe("gradients that cannot be had", () => {
 });
 
 test("errors leave no tensors behind", async () => {
-  await synchronize();
-  const before = memory().tensors;
+  const before = (await settledMemory()).tensors;
   for (let i = 0; i < 50; i++) {
     caught(() => scope(() => tensor([1, 2]).add(zeros([3]))));
     caught(() =>

@@ -8,6 +8,7 @@ import { memory, synchronize } from "./device.ts";
 import { AvjepaError } from "./error.ts";
 import { loadSafetensors, saveSafetensors } from "./safetensors.ts";
 import { type Tensor, tensor, zeros } from "./tensor.ts";
+import { settledMemory } from "./testing.ts";
 
 let folder = "";
 beforeAll(
@@ -32,7 +33,7 @@ async function write(
 }
 
 async function refusal(path: string): Promise<AvjepaError> {
-  const before = memory().tensors;
+  const before = (await settledMemory()).tensors;
   const error: unknown = await loadSafetensors(path).then(
     () => new Error("it loaded"),
     (reason: unknown) => reason,

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { memory, synchronize } from "./device.ts";
 import { keep, scope } from "./scope.ts";
 import { type Tensor, tensor } from "./tensor.ts";
+import { settledMemory } from "./testing.ts";
 
 const one = () => tensor([1]);
 
@@ -99,7 +100,7 @@ test("the graph behind a returned tensor stays", async () => {
 });
 
 test("using frees at the end of the block", async () => {
-  const before = memory().tensors;
+  const before = (await settledMemory()).tensors;
   {
     using x = one();
     using y = x.add(1);
@@ -109,8 +110,7 @@ test("using frees at the end of the block", async () => {
 });
 
 test("bytes go when the queue has come to it, and come back to what they were", async () => {
-  await synchronize();
-  const before = memory();
+  const before = await settledMemory();
   const x = tensor(new Float32Array(1000));
   await synchronize();
   expect(memory().bytes - before.bytes).toBe(4000);

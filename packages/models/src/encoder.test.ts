@@ -9,6 +9,7 @@ import {
   tensor,
   zeros,
 } from "@avjepa/core";
+import { settledMemory } from "../../core/src/testing.ts";
 import { AudioVideoEncoder } from "./audio-video-encoder.ts";
 import { imagenetMean, imagenetStd } from "./input.ts";
 import { distance, tiny, tinyBatch, tinyEncoder } from "./testing.ts";
@@ -273,8 +274,7 @@ test("equal seeds give equal weights, of deviation 0.02 and without outliers", a
 test("a forward pass leaves nothing behind but its result", async () => {
   using encoder = tinyEncoder();
   const batch = tinyBatch(2);
-  await synchronize();
-  const before = memory();
+  const before = await settledMemory();
   for (let i = 0; i < 3; i++) {
     const h = noGrad(() => encoder.forward(batch, ragged));
     h.data.dispose();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { memory, optim, resetPeakMemory, synchronize } from "@avjepa/core";
 import { tensor } from "@avjepa/core";
 import { allTokens, packMasks } from "@avjepa/models";
+import { settledMemory } from "../../core/src/testing.ts";
 
 import { single } from "./collective.ts";
 import { loadPretrainConfig } from "./config/index.ts";
@@ -180,8 +181,7 @@ test.each([
     ? [video(2, 4), video(4, 2)]
     : [video(40, 70), video(16, 100)];
   const estimate = planMemory(resolved, modelShape(resolved), masks);
-  await synchronize();
-  const before = memory().bytes;
+  const before = (await settledMemory()).bytes;
   const models = buildModels(resolved, "cpu");
   const adamw = new optim.AdamW([models.encoder, models.predictor]);
   const trainer = {
