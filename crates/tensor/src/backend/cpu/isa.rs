@@ -7,6 +7,8 @@
 mod avx2;
 mod avx512;
 mod neon;
+#[cfg(test)]
+mod pairs;
 mod portable;
 
 use std::sync::OnceLock;
@@ -14,11 +16,11 @@ use std::sync::OnceLock;
 #[cfg(target_arch = "x86_64")]
 use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
-use avx512::Avx512;
-#[cfg(target_arch = "x86_64")]
-pub use avx512::Avx512Bf16;
+use avx512::{Avx512, Avx512Bf16};
 #[cfg(target_arch = "aarch64")]
 use neon::Neon;
+#[cfg(test)]
+use pairs::Pairs;
 use portable::Portable;
 
 /// An instruction set that kernels are compiled for, best first.
@@ -34,10 +36,21 @@ pub enum Isa {
     Neon,
     /// Plain Rust.
     Portable,
+    /// Plain Rust in the shapes of [`Isa::Avx512Bf16`], for tests of its kernels on machines without it.
+    #[cfg(test)]
+    Pairs,
 }
 
 impl Isa {
-    pub const ALL: [Isa; 5] = [Isa::Avx512Bf16, Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+    pub const ALL: &[Isa] = &[
+        Isa::Avx512Bf16,
+        Isa::Avx512,
+        Isa::Avx2,
+        Isa::Neon,
+        Isa::Portable,
+        #[cfg(test)]
+        Isa::Pairs,
+    ];
 
     /// The name `AVJEPA_ISA` takes.
     pub const fn name(self) -> &'static str {
@@ -47,6 +60,8 @@ impl Isa {
             Isa::Avx2 => "avx2",
             Isa::Neon => "neon",
             Isa::Portable => "portable",
+            #[cfg(test)]
+            Isa::Pairs => "pairs",
         }
     }
 
@@ -54,6 +69,8 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Isa::Portable => true,
+            #[cfg(test)]
+            Isa::Pairs => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => Isa::Avx512.is_available() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "x86_64")]
@@ -75,7 +92,7 @@ impl Isa {
 
     /// The instruction sets this machine can run, best first.
     pub fn available() -> Vec<Isa> {
-        Isa::ALL.into_iter().filter(|isa| isa.is_available()).collect()
+        Isa::ALL.iter().copied().filter(|isa| isa.is_available()).collect()
     }
 
     /// The best instruction set of this machine, or the one `AVJEPA_ISA` names.
@@ -91,7 +108,7 @@ impl Isa {
 
     fn parse(name: &str) -> Result<Isa, String> {
         let usable = || Isa::available().iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
-        match Isa::ALL.into_iter().find(|isa| isa.name() == name) {
+        match Isa::ALL.iter().copied().find(|isa| isa.name() == name) {
             None => Err(format!("AVJEPA_ISA={name} is not an instruction set; this machine has {}", usable())),
             Some(isa) if !isa.is_available() => {
                 Err(format!("AVJEPA_ISA={name} is not available on this machine; it has {}", usable()))
@@ -119,6 +136,8 @@ impl Isa {
         unsafe {
             match self {
                 Isa::Portable => Portable::call(kernel),
+                #[cfg(test)]
+                Isa::Pairs => Pairs::call(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512Bf16 | Isa::Avx512 => {
                     debug_assert!(self.is_available());
@@ -133,6 +152,34 @@ impl Isa {
                 Isa::Neon => Neon::call(kernel),
                 #[allow(unreachable_patterns)]
                 _ => panic!("the {} instruction set is not of this architecture", self.name()),
+            }
+        }
+    }
+
+    /// Whether it multiplies pairs of bfloat16: whether [`Isa::run_pairs`] may be called.
+    pub fn has_pairs(self) -> bool {
+        match self {
+            Isa::Avx512Bf16 => true,
+            #[cfg(test)]
+            Isa::Pairs => true,
+            _ => false,
+        }
+    }
+
+    /// [`Isa::run`] for a kernel that uses [`Simd::dot_bf16`].
+    ///
+    /// # Panics
+    /// When the instruction set has no such product.
+    #[inline]
+    pub fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: as in `run`.
+        unsafe {
+            match self {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512Bf16 => Avx512Bf16::call(kernel),
+                #[cfg(test)]
+                Isa::Pairs => Pairs::call(kernel),
+                _ => panic!("the {} instruction set multiplies no pairs of bfloat16", self.name()),
             }
         }
     }

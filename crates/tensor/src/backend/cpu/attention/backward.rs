@@ -45,17 +45,12 @@ unsafe impl Sync for AttentionGrad {}
 /// # Safety
 /// The matrices hold the tokens that the offsets name; the gradients overlap nothing else.
 pub unsafe fn attention_backward(isa: Isa, x: &AttentionGrad) {
-    unsafe {
-        match x.forward.compute {
-            DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
-            DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
-            #[cfg(target_arch = "x86_64")]
-            DType::BF16 if isa == Isa::Avx512Bf16 => {
-                crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData))
-            }
-            DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
-            other => unreachable!("attention computes in floats, not {other}"),
-        }
+    match x.forward.compute {
+        DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
+        DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
+        DType::BF16 if isa.has_pairs() => isa.run_pairs(Run::<DotBf16>(x, PhantomData)),
+        DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
+        other => unreachable!("attention computes in floats, not {other}"),
     }
 }
 

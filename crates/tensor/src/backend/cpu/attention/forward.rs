@@ -26,17 +26,12 @@ const SPLIT_KEYS: usize = 448;
 /// # Safety
 /// The matrices hold the tokens that the offsets name; `out` and `lse` overlap no input.
 pub unsafe fn attention_forward(isa: Isa, x: &Attention) {
-    unsafe {
-        match x.compute {
-            DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
-            DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
-            #[cfg(target_arch = "x86_64")]
-            DType::BF16 if isa == Isa::Avx512Bf16 => {
-                crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>(x, PhantomData))
-            }
-            DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
-            other => unreachable!("attention computes in floats, not {other}"),
-        }
+    match x.compute {
+        DType::F64 => isa.run(Run::<F64>(x, PhantomData)),
+        DType::F32 => isa.run(Run::<F32>(x, PhantomData)),
+        DType::BF16 if isa.has_pairs() => isa.run_pairs(Run::<DotBf16>(x, PhantomData)),
+        DType::BF16 => isa.run(Run::<RoundedBf16>(x, PhantomData)),
+        other => unreachable!("attention computes in floats, not {other}"),
     }
 }
 

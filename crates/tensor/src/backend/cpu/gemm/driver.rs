@@ -27,17 +27,12 @@ const PACKED_BYTES: usize = 16 << 20;
 const TASKS: usize = 32;
 
 pub unsafe fn run(isa: Isa, g: &Gemm) {
-    unsafe {
-        match g.compute {
-            DType::F64 => isa.run(Run::<F64>::of(g)),
-            DType::F32 => isa.run(Run::<F32>::of(g)),
-            #[cfg(target_arch = "x86_64")]
-            DType::BF16 if isa == Isa::Avx512Bf16 => {
-                crate::backend::cpu::isa::Avx512Bf16::call(Run::<DotBf16>::of(g));
-            }
-            DType::BF16 => isa.run(Run::<RoundedBf16>::of(g)),
-            other => unreachable!("a matrix product computes in floats, not {other}"),
-        }
+    match g.compute {
+        DType::F64 => isa.run(Run::<F64>::of(g)),
+        DType::F32 => isa.run(Run::<F32>::of(g)),
+        DType::BF16 if isa.has_pairs() => isa.run_pairs(Run::<DotBf16>::of(g)),
+        DType::BF16 => isa.run(Run::<RoundedBf16>::of(g)),
+        other => unreachable!("a matrix product computes in floats, not {other}"),
     }
 }
 

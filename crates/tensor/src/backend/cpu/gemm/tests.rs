@@ -256,7 +256,7 @@ proptest! {
 
 #[test]
 fn fused_instruction_sets_agree_in_f32() {
-    let all = Isa::available().into_iter().filter(|isa| *isa != Isa::Portable);
+    let all = Isa::available().into_iter().filter(|isa| !matches!(isa, Isa::Portable | Isa::Pairs));
     let case = Case {
         layout: Layout::NT,
         m: 75,

@@ -21,7 +21,7 @@ impl Simd for Portable {
 }
 
 #[derive(Clone, Copy)]
-pub struct Array<T, const N: usize>([T; N]);
+pub struct Array<T, const N: usize>(pub [T; N]);
 
 macro_rules! array {
     ($t:ty, $bits:ty, $n:literal, $mantissa:literal, $bias:literal, $magic:literal) => {
@@ -143,3 +143,7 @@ macro_rules! array {
 
 array!(f32, u32, 4, 23, 127, 12_582_912.0);
 array!(f64, u64, 2, 52, 1023, 6_755_399_441_055_744.0);
+#[cfg(test)]
+array!(f32, u32, 16, 23, 127, 12_582_912.0);
+#[cfg(test)]
+array!(f64, u64, 8, 52, 1023, 6_755_399_441_055_744.0);
