@@ -23,7 +23,12 @@ await runCommand<{ output: string }>(command, async ({ output, json }) => {
   for (const notice of made.notices) log(`note: ${notice}`);
   const width = Math.max(...made.classes.map(({ name }) => name.length));
   for (const { name, label, files } of made.classes)
-    log(`${String(label).padStart(5)}  ${name.padEnd(width)}  ${files} files`);
-  log(`${made.index}: ${made.files} files, ${made.classes.length} classes`);
+    log(
+      `${String(label).padStart(5)}  ${name.padEnd(width)}  ${files} ${files === 1 ? "file" : "files"}`,
+    );
+  const classes = made.classes.length === 1 ? "class" : "classes";
+  log(
+    `${made.index}: ${made.files} ${made.files === 1 ? "file" : "files"}, ${made.classes.length} ${classes}`,
+  );
   return { result: made };
 });

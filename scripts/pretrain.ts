@@ -281,6 +281,7 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
     // What is being written is good, and all that will be left.
     await saver.finish().catch(() => undefined);
     info?.fail(step - 1, error);
+    logs.failed(step, error);
     logs.close();
     throw error;
   }

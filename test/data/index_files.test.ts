@@ -1,7 +1,7 @@
 /** Index files as users write them. */
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdirSync, renameSync } from "node:fs";
+import { cpSync, mkdirSync, renameSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import { makeIndex, readIndex } from "@avjepa/data";
@@ -69,6 +69,33 @@ test("a folder without media is refused", async () => {
   );
   expect(error.code).toBe("AVJ_INDEX");
   expect(error.message).toContain(folder.path("nothing"));
+});
+
+test("links: to files and folders they count, in circles and to nothing they are told of", async () => {
+  mkdirSync(folder.path("linked/c"), { recursive: true });
+  symlinkSync(folder.path("clips/a"), folder.path("linked/a"));
+  symlinkSync(
+    folder.path("clips/b c/ünï.avi"),
+    folder.path("linked/c/link.avi"),
+  );
+  symlinkSync("..", folder.path("linked/c/up"));
+  const alone = await makeIndex(folder.path("linked"), folder.path("l.csv"));
+  expect(alone.classes.map(({ files }) => files)).toEqual([1, 1]);
+  expect(alone.notices).toEqual([]);
+  symlinkSync("/no/such/disk/b", folder.path("linked/b"));
+  const two = await makeIndex(folder.path("linked"), folder.path("l.csv"));
+  expect(two.notices).toEqual([
+    expect.stringContaining("linked/b leads nowhere"),
+  ]);
+  symlinkSync("loop.mp4", folder.path("linked/c/loop.mp4"));
+  const three = await makeIndex(folder.path("linked"), folder.path("l.csv"), {
+    paths: "absolute",
+  });
+  expect(three.notices[0]).toStartWith("2 links lead nowhere");
+  expect([...readIndex(folder.path("l.csv")).paths]).toEqual([
+    folder.path("linked/a/my clip, 1.mp4"),
+    folder.path("linked/c/link.avi"),
+  ]);
 });
 
 test.each([

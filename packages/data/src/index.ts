@@ -25,6 +25,7 @@ export {
   type IndexLines,
   type MadeIndex,
   makeIndex,
+  type MakeIndexOptions,
   mediaExtensions,
   readIndex,
 } from "./index_file.ts";

@@ -1,10 +1,12 @@
 /** Index files: reading them, and making one of a folder. */
 
-import { readdirSync, realpathSync, statSync } from "node:fs";
-import { rename, stat } from "node:fs/promises";
-import { basename, dirname, extname, join, relative, resolve } from "node:path";
+import { realpathSync } from "node:fs";
+import { rename } from "node:fs/promises";
+import { dirname, extname, join, relative, resolve } from "node:path";
 
 import { AvjepaError, callNative, native } from "@avjepa/core";
+
+import { readMediaFolder } from "./media_folder.ts";
 
 /** Lines of index files. */
 export interface IndexLines {
@@ -53,12 +55,20 @@ export interface MadeIndex {
   notices: string[];
 }
 
+/** What goes into an index, and how. */
+export interface MakeIndexOptions {
+  /** Of the files that are looked for, in small letters; default {@link mediaExtensions}. */
+  extensions?: ReadonlySet<string>;
+  /**
+   * `relative`, the default, to the index's folder: both can be moved together.
+   * `absolute`: the index is for here alone.
+   */
+  paths?: "relative" | "absolute";
+}
+
 /**
  * Writes an index of a folder: each of its sub-folders is a class, labelled by
- * its place in alphabetical order; media files are looked for at any depth.
- * Files without sub-folders are all of class 0. Hidden files are left out.
- *
- * @param extensions of the files that are looked for, in small letters.
+ * its place in alphabetical order; see {@link readMediaFolder}.
  *
  * @throws AvjepaError AVJ_INDEX when there are no media files, some lie beside
  *   the classes, or a folder may not be read; AVJ_WRITE.
@@ -66,52 +76,22 @@ export interface MadeIndex {
 export async function makeIndex(
   folder: string,
   output: string,
-  extensions: ReadonlySet<string> = mediaExtensions,
+  options: MakeIndexOptions = {},
 ): Promise<MadeIndex> {
-  const isMedia = (name: string): boolean =>
-    extensions.has(extname(name).slice(1).toLowerCase());
   if (extname(output).toLowerCase() !== ".csv")
     throw new AvjepaError("AVJ_USAGE", `${output}: an index ends in .csv`);
-  const info = await stat(folder).catch(() => null);
-  if (!info?.isDirectory())
-    throw new AvjepaError(
-      "AVJ_INDEX",
-      info ? `${folder} is no folder` : `there is no folder ${folder}`,
-    );
-  const root = realpathSync(folder);
-  const entries = list(root);
-  const loose = entries.files.filter(isMedia);
-  const found = entries.folders.map((name) => ({
-    name,
-    paths: walk(join(root, name), [root], isMedia),
-  }));
-  const classes = found.filter(({ paths }) => paths.length > 0);
-  if (classes.length > 0 && loose.length > 0)
-    throw new AvjepaError(
-      "AVJ_INDEX",
-      `${folder} has ${classes.length} classes and, beside them, ${loose.length} media files of no class, such as ${loose[0]}`,
-      { hint: "move these into a sub-folder, or index a sub-folder alone" },
-    );
-  if (loose.length > 0)
-    classes.push({
-      name: basename(root),
-      paths: loose.map((name) => join(root, name)),
-    });
-  if (classes.length === 0)
-    throw new AvjepaError(
-      "AVJ_INDEX",
-      `there are no media files in ${folder}`,
-      {
-        hint: `looked for ${[...extensions].slice(0, 6).join(", ")}, … in it and its sub-folders`,
-      },
-    );
-  const notices = found
-    .filter(({ paths }) => paths.length === 0)
-    .map(({ name }) => `${name}/ has no media files and is no class`);
+  const { classes, notices } = readMediaFolder(
+    folder,
+    options.extensions ?? mediaExtensions,
+  );
   // As given, not resolved: the index and its files may be moved together.
-  const base = resolve(dirname(output));
+  const [root, base] = [realpathSync(folder), resolve(dirname(output))];
+  const name = (path: string): string => {
+    const given = join(resolve(folder), relative(root, path));
+    return options.paths === "absolute" ? given : relative(base, given);
+  };
   const lines = classes.flatMap(({ paths }, label) =>
-    paths.map((path) => line(indexPath(base, folder, root, path), label)),
+    paths.map((path) => line(name(path), label)),
   );
   await write(output, lines.join(""));
   return {
@@ -124,58 +104,6 @@ export async function makeIndex(
     })),
     notices,
   };
-}
-
-/** Names in a folder in the order of their code units; links count as what they lead to. */
-function list(folder: string): { files: string[]; folders: string[] } {
-  const files: string[] = [];
-  const folders: string[] = [];
-  for (const name of namesIn(folder)) {
-    if (name.startsWith(".")) continue;
-    const info = statSync(join(folder, name), { throwIfNoEntry: false });
-    if (info?.isDirectory()) folders.push(name);
-    else if (info?.isFile()) files.push(name);
-  }
-  return { files, folders };
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch (cause) {
-    throw new AvjepaError(
-      "AVJ_INDEX",
-      `cannot list ${folder}: ${(cause as Error).message}`,
-      { cause, hint: "give yourself the right to read it, or move it away" },
-    );
-  }
-}
-
-/** Media files below a folder; a link to a folder above is not followed. */
-function walk(
-  folder: string,
-  above: readonly string[],
-  isMedia: (name: string) => boolean,
-): string[] {
-  const real = realpathSync(folder);
-  if (above.includes(real)) return [];
-  const { files, folders } = list(folder);
-  return [
-    ...files.filter(isMedia).map((name) => join(folder, name)),
-    ...folders.flatMap((name) =>
-      walk(join(folder, name), [...above, real], isMedia),
-    ),
-  ];
-}
-
-function indexPath(
-  base: string,
-  folder: string,
-  root: string,
-  path: string,
-): string {
-  const given = join(resolve(folder), relative(root, path));
-  return relative(base, given).replaceAll("\\", "/");
 }
 
 function line(path: string, label: number): string {

@@ -33,6 +33,18 @@ test("a run of another tag is not mixed with a new one", async () => {
   expect(await whereToStart(store, config, "never")).toEqual({});
 });
 
+test("a run whose checkpoints are gone does not begin anew in silence", async () => {
+  const store = new CheckpointStore(folder, "t");
+  await store.save(3, {}, async () => {});
+  rmSync(store.pathOf(3), { recursive: true });
+  const refused = expect(whereToStart(store, config, "auto")).rejects;
+  await refused.toMatchObject({
+    message: expect.stringContaining("t-latest leads to t-s3, which is gone"),
+    hint: expect.stringContaining("--resume never"),
+  });
+  expect(await whereToStart(store, config, "never")).toEqual({});
+});
+
 test("a run that is set aside is whole, and nothing else goes with it", () => {
   const run = ["config.yaml", "log.txt", "metrics.jsonl", "run.json"];
   const others = ["notes.md", "data", "before-7", "clips.csv"];

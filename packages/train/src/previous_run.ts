@@ -12,6 +12,7 @@ import {
   openCheckpoint,
 } from "./checkpoint/store.ts";
 import type { ResolvedPretrainConfig } from "./config/index.ts";
+import { linkTarget } from "./files/atomic.ts";
 
 /** Where a run starts. */
 export interface Start {
@@ -47,7 +48,7 @@ export async function whereToStart(
         ? await store.find(meta.read_checkpoint)
         : await store.latest();
     if (checkpoint) return { resume: checkpoint };
-    refuseOtherTag(store);
+    refuseOtherRun(store);
     if (meta.load_checkpoint)
       throw new AvjepaError(
         "AVJ_CHECKPOINT",
@@ -63,10 +64,21 @@ export async function whereToStart(
   return { initFrom: await openCheckpoint(meta.init_from) };
 }
 
-/** A folder holds one run: its logs would be mixed with those of another tag's. */
-function refuseOtherTag({ folder, tag }: CheckpointStore): void {
+/**
+ * A folder holds one run: its logs would be mixed with those of another tag's.
+ * Nor does one begin anew in silence whose checkpoints somebody took away.
+ */
+function refuseOtherRun({ folder, tag }: CheckpointStore): void {
   const latest = readdirSync(folder).find((name) => name.endsWith("-latest"));
   if (latest === undefined) return;
+  if (latest === `${tag}-latest`)
+    throw new AvjepaError(
+      "AVJ_CHECKPOINT",
+      `${join(folder, latest)} leads to ${linkTarget(join(folder, latest))}, which is gone, and no other checkpoint is there`,
+      {
+        hint: "put it back, or set what is left of the run aside and begin anew: --resume never",
+      },
+    );
   throw new AvjepaError(
     "AVJ_CONFIG_CHANGED",
     `the run in ${folder} was configured otherwise\nlogging.write_tag: ${JSON.stringify(latest.slice(0, -"-latest".length))}, now ${JSON.stringify(tag)}`,

@@ -41,7 +41,9 @@ export async function openIndex(
     );
   if (multiLabel) return splitLabels(name, join(work, `${as}.csv`));
   const file = isFolder ? join(work, `${as}.csv`) : name;
-  const made = isFolder ? await makeIndex(name, file, extensions) : null;
+  const made = isFolder
+    ? await makeIndex(name, file, { extensions, paths: "absolute" })
+    : null;
   const lines = readIndex(file);
   return {
     name,

@@ -296,8 +296,12 @@ export class CheckpointStore {
     for (const step of newestFirst.slice(this.keep)) {
       if (forGood.has(`${this.tag}-s${step}`)) continue;
       const path = this.pathOf(step);
+      // Aside first: what a crash leaves half removed must not pass for a checkpoint.
+      const aside = this.asideOf(step);
       try {
-        rmSync(path, { recursive: true, force: true });
+        rmSync(aside, { recursive: true, force: true });
+        renameSync(path, aside);
+        rmSync(aside, { recursive: true, force: true });
       } catch (error) {
         throw fileError(error, "remove the old checkpoint", path);
       }
@@ -346,6 +350,9 @@ export async function openCheckpoint(
     throw new AvjepaError(
       "AVJ_CHECKPOINT",
       `${path} is a file, not a checkpoint's directory`,
+      {
+        hint: "name the directory that holds weights.safetensors and state.json, or the run folder",
+      },
     );
   if (!existsSync(join(folder, "state.json"))) {
     const latest = readdirSync(folder).filter((name) =>

@@ -17,12 +17,15 @@ const reasons: Record<string, [reason: string, hint?: string]> = {
   EACCES: ["permission denied"],
   EPERM: ["not permitted"],
   EROFS: ["the file system is read-only"],
-  ENOTDIR: ["a part of the path is a file, not a folder"],
+  ENOTDIR: [
+    "a part of the path is a file, not a folder",
+    "name another path, or move that file away",
+  ],
   EEXIST: ["something else has that name"],
   EISDIR: ["it is a folder"],
   ENOENT: ["there is no such file"],
-  ENAMETOOLONG: ["the name is too long"],
-  ELOOP: ["its links lead in a circle"],
+  ENAMETOOLONG: ["the name is too long", "choose a shorter one"],
+  ELOOP: ["its links lead in a circle", "name what the link should lead to"],
   EMFILE: ["too many files are open", "raise the limit (ulimit -n)"],
   EIO: ["the disk reports an error"],
 };
@@ -53,7 +56,7 @@ export function fileError(
   const code = systemCode(cause);
   const hint =
     (code && reasons[code]![1]) ??
-    (code === "EACCES" || code === "EROFS"
+    (code === "EACCES" || code === "EPERM" || code === "EROFS"
       ? `${dirname(path)} must be writable for you; or choose another --folder`
       : undefined);
   return new AvjepaError(

@@ -20,15 +20,18 @@ export function describeFile(event: RunFileEvent): string {
 /** `of 1,000 files 3 could not be read, 17 have no sound`; null where nothing was lacking. */
 export function summariseFiles(counts: FileCounts): string | null {
   const lacking = [
-    [counts.bad, "could not be read"],
-    [counts.missingAudio, "have no sound"],
-    [counts.silent, "are silent"],
-    [counts.missingVideo, "have no picture"],
-    [counts.short, "are shorter than a clip"],
+    [counts.bad, "could not be read", "could not be read"],
+    [counts.missingAudio, "has no sound", "have no sound"],
+    [counts.silent, "is silent", "are silent"],
+    [counts.missingVideo, "has no picture", "have no picture"],
+    [counts.short, "is shorter than a clip", "are shorter than a clip"],
   ] as const;
   const parts = lacking
     .filter(([count]) => count > 0)
-    .map(([count, what]) => `${count.toLocaleString("en-US")} ${what}`);
+    .map(
+      ([count, one, many]) =>
+        `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`,
+    );
   const tried = counts.tried.toLocaleString("en-US");
   return parts.length === 0 ? null : `of ${tried} files ${parts.join(", ")}`;
 }

@@ -217,6 +217,24 @@ test("other ranks have their table and nothing else", () => {
   expect(shown).toEqual([]);
 });
 
+test("the error that ended a process is kept, until the run goes on from before it", () => {
+  const { logs, shown } = open();
+  for (let step = 1; step <= 4; step++) logs.step(metricsOf(step));
+  const before = readFileSync(join(folder, "log.txt"), "utf8");
+  const error = new Error(
+    "2 of 3 files are bad:\n  a.mp4: empty\n  b.mp4: text",
+  );
+  logs.failed(5, error);
+  expect(readFileSync(join(folder, "log.txt"), "utf8")).toBe(
+    `${before}step 5: error: 2 of 3 files are bad; a.mp4: empty; b.mp4: text\n`,
+  );
+  // The command tells it, with its remedy, when all is closed.
+  expect(shown.join("")).not.toContain("error");
+  logs.truncateTo(4);
+  expect(readFileSync(join(folder, "log.txt"), "utf8")).toBe(before);
+  logs.close();
+});
+
 describe("the progress line", () => {
   test("off a terminal: one plain line an interval", () => {
     const { logs, shown } = open();

@@ -120,6 +120,20 @@ export class RunLogs {
     if (this.fact(step, text)) this.say(`warning: ${text}`);
   }
 
+  /**
+   * Keep the error that ends this process at `step`. The terminal is told it
+   * last of all; a run that goes on from before that step forgets it.
+   */
+  failed(step: number, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    const line = message.replaceAll(/:?\s*\n\s*/g, "; ");
+    try {
+      this.fact(step, `error: ${line}`);
+    } catch {
+      // The disk is full: what was to be told says it, or matters more.
+    }
+  }
+
   /** Show a text on the terminal only: what is of this process, not of the run. */
   say(text: string): void {
     this.#progress?.note(text);
