@@ -3,7 +3,7 @@
 use super::{
     Wgpu, lock,
     memory::{ALIGNMENT, Block},
-    source::{self, Access, Binding, Field},
+    source::{self, Access, Binding, Field, Helpers},
 };
 use crate::{
     dtype::DType,
@@ -21,11 +21,19 @@ use wgpu::{
 pub struct Family {
     pub name: &'static str,
     pub source: &'static str,
+    pub helpers: Helpers,
 }
 
 macro_rules! family {
     ($name:literal) => {
-        $crate::backend::wgpu::call::Family { name: $name, source: include_str!(concat!("kernels/", $name, ".wgsl")) }
+        $crate::backend::wgpu::call::family!($name, Math)
+    };
+    ($name:literal, $helpers:ident) => {
+        $crate::backend::wgpu::call::Family {
+            name: $name,
+            source: include_str!(concat!("kernels/", $name, ".wgsl")),
+            helpers: $crate::backend::wgpu::source::Helpers::$helpers,
+        }
     };
 }
 pub(super) use family;
@@ -210,7 +218,8 @@ impl<'a> Call<'a> {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let text = source::assemble(&self.bindings, &self.fields, &self.constants, self.family.source, self.entry);
+        let Call { bindings, fields, constants, family, entry, .. } = self;
+        let text = source::assemble(bindings, fields, constants, family, entry, gpu.subgroups);
         let pipeline = gpu.pipeline(self.family.name, self.entry, &text, &whole)?;
         let pipeline = Pipeline { pipeline, layout };
         lock(&self.on.pipelines).insert(key, pipeline.clone());
