@@ -216,14 +216,19 @@ describe("other tasks", () => {
     ]);
     expect(err).toContain("data.fold_pattern finds 10 folds");
     expect(exitCode).toBe(1);
+    const folded = lines.map((line, i) =>
+      line.replace("\n", i < 8 ? " first\n" : ",second\n"),
+    );
+    writeFileSync(bench.path("folded.csv"), folded.join(""));
     const fine = run("eval", [
       path,
       ...bench
         .small("sounds", {
           "data.multi_label": true,
           "data.num_classes": 3,
-          "data.dataset_train": bench.path("labels.csv"),
+          "data.dataset_train": bench.path("folded.csv"),
           "data.folds": 2,
+          "data.fold_column": true,
           "probe.knn": 3,
         })
         .filter((arg, i, all) => !isSet(all, i, "data.dataset_val")),

@@ -9,6 +9,7 @@ mod error;
 mod globals;
 mod heap;
 mod machine;
+mod memo;
 mod npy;
 mod source;
 mod torch;

@@ -10,6 +10,7 @@ use std::io::BufRead;
 use crate::error::{PickleError, Result, fail};
 use crate::globals::{Global, resolve};
 use crate::heap::{Heap, Id, Node};
+use crate::memo::Memo;
 use crate::source::Source;
 
 /// Newest protocol there is.
@@ -36,7 +37,7 @@ pub fn load<R: BufRead>(source: &mut Source<R>, heap: &mut Heap, persistent: &Pe
     let start = source.position();
     let none = heap.add(Node::None)?;
     let mut machine =
-        Machine { source, heap, persistent, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), none };
+        Machine { source, heap, persistent, stack: Vec::new(), marks: Vec::new(), memo: Memo::default(), none };
     loop {
         let at = machine.source.position();
         let opcode = machine.source.u8().map_err(|_| PickleError::new("the pickle ends without its STOP"))?;
@@ -58,7 +59,7 @@ pub(crate) struct Machine<'m, 's, R> {
     stack: Vec<Id>,
     /// Heights of the stack at which marks lie.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: Memo,
     none: Id,
 }
 
@@ -131,8 +132,8 @@ impl<R: BufRead> Machine<'_, '_, R> {
     }
 
     fn recall(&mut self, slot: u64) -> Result<()> {
-        let id = self.memo.get(&slot).ok_or_else(|| PickleError::new(format!("memo {slot} was never written")))?;
-        self.stack.push(*id);
+        let id = self.memo.get(slot).ok_or_else(|| PickleError::new(format!("memo {slot} was never written")))?;
+        self.stack.push(id);
         Ok(())
     }
 
@@ -312,7 +313,7 @@ impl<R: BufRead> Machine<'_, '_, R> {
                 let slot = self.source.u32()?;
                 self.remember(slot.into())
             }
-            0x94 => self.remember(self.memo.len() as u64),
+            0x94 => self.remember(self.memo.len()),
             b'g' => {
                 let slot = number(self.source.line()?)?;
                 self.recall(slot)

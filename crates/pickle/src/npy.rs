@@ -31,20 +31,46 @@ pub fn read_strings(path: &Path) -> Result<Vec<String>> {
     };
     let header = String::from_utf8(source.bytes(length)?).map_err(|_| PickleError::new("its header is no text"))?;
     let dtype = described(&header)?;
+    let count = counted(&header)?;
     if dtype.kind == 'O' {
         let mut heap = Heap::new(size);
         let root = load(&mut source, &mut heap, &Persistent::None)?;
-        return match heap.get(root) {
-            Node::NumpyArray(array) => texts(&heap, array),
-            _ => fail("it holds no array"),
+        let texts = match heap.get(root) {
+            Node::NumpyArray(array) => texts(&heap, array)?,
+            _ => return fail("it holds no array"),
+        };
+        return match texts.len() as u64 == count {
+            true => Ok(texts),
+            false => fail(format!("its header tells of {count} texts, but it has {}", texts.len())),
         };
     }
     let width = width(dtype).ok_or_else(|| not_texts(dtype))?;
-    let bytes = source.bytes(source.remaining())?;
-    if width == 0 || bytes.len() % width != 0 {
-        return fail(format!("its {} bytes are no whole number of texts of {width}", bytes.len()));
+    let expected = count.checked_mul(width as u64);
+    if width == 0 || expected != Some(source.remaining()) {
+        return fail(format!("its header tells of {count} texts of {width} bytes, but it has {}", source.remaining()))
+            .map_err(|error: PickleError| error.with_hint("the file is incomplete: save or copy it again"));
     }
+    let bytes = source.bytes(source.remaining())?;
     bytes.chunks_exact(width).map(|text| decode(dtype, text)).collect()
+}
+
+/// The number of elements that a header `{…, 'shape': (2, 3), }` tells.
+fn counted(header: &str) -> Result<u64> {
+    let value = |key: &str| header.split_once(key).map(|(_, rest)| rest.trim_start());
+    let shape = value("'shape':").and_then(|rest| rest.strip_prefix('(')).and_then(|rest| rest.split_once(')'));
+    let (sizes, _) = shape.ok_or_else(|| PickleError::new("its header tells no shape"))?;
+    let sizes = sizes
+        .split(',')
+        .map(|size| size.trim().trim_end_matches('L'))
+        .filter(|size| !size.is_empty())
+        .map(str::parse::<u64>);
+    let wrong = || PickleError::new("its header tells no possible shape");
+    let sizes = sizes.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| wrong())?;
+    if sizes.len() > 1 && value("'fortran_order':").is_some_and(|rest| rest.starts_with("True")) {
+        return fail("its texts lie by columns")
+            .map_err(|error: PickleError| error.with_hint("save an array of one axis, one path an element"));
+    }
+    sizes.iter().try_fold(1_u64, |product, &size| product.checked_mul(size)).ok_or_else(wrong)
 }
 
 /// The element type that a header `{'descr': '<U9', …}` tells.

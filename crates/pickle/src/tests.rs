@@ -1,13 +1,20 @@
 //! Pickles by hand, wrapped as torch before 1.6 wrote them: what they become, and what they must not.
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 
+use tar::{Builder, EntryType, Header};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
 use crate::heap::Heap;
 use crate::machine::{Persistent, load};
+use crate::npy::read_strings;
 use crate::source::Source;
 use crate::torch::TorchFile;
 
@@ -19,13 +26,22 @@ fn file(object: &[u8]) -> Vec<u8> {
     [head, object, b"\x80\x02]."].concat()
 }
 
-fn read(bytes: &[u8]) -> Result<String, String> {
+fn path() -> PathBuf {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("avjepa-pickle-{}-{number}", std::process::id()));
+    std::env::temp_dir().join(format!("avjepa-pickle-{}-{number}", std::process::id()))
+}
+
+/// What a reader makes of a file with these bytes.
+fn with_file<T>(bytes: &[u8], reader: impl Fn(&Path) -> crate::Result<T>) -> Result<T, String> {
+    let path = path();
     fs::write(&path, bytes).unwrap();
-    let result = TorchFile::open(&path).and_then(|file| file.to_json());
+    let result = reader(&path);
     fs::remove_file(path).unwrap();
     result.map_err(|error| error.message)
+}
+
+fn read(bytes: &[u8]) -> Result<String, String> {
+    with_file(bytes, |path| TorchFile::open(path).and_then(|file| file.to_json()))
 }
 
 /// The object's JSON.
@@ -102,6 +118,82 @@ fn what_is_not_there_is_missed() {
     assert!(root(b"\x80\x02\x82\x01.").unwrap_err().contains("extension registry"));
     assert!(read(b"").unwrap_err().contains("empty"));
     assert!(read(b"\x80\x02N.").unwrap_err().contains("not one of torch.save"));
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let path = path();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = TorchFile::open(&path).unwrap_err();
+    fs::remove_file(path).unwrap();
+    assert!(error.message.contains("no regular file"));
+}
+
+#[test]
+fn slots_of_any_order() {
+    // The second value goes to slot 1 before slot 0 is there; MEMOIZE counts the slots in use.
+    assert_eq!(root(b"\x80\x04K\x05q\x01K\x06q\x000\x94h\x02h\x01h\x00\x87.").as_deref(), Ok("[5,5,6]"));
+    assert_eq!(root(b"\x80\x02K\x05r\xff\xff\xff\xff0j\xff\xff\xff\xff.").as_deref(), Ok("5"));
+}
+
+#[test]
+fn archives_that_say_two_things() {
+    let stored = || SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let zip = |names: [&str; 3]| {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        for name in names {
+            writer.start_file(name, stored()).unwrap();
+            writer.write_all(b"\x80\x02}.").unwrap();
+        }
+        writer.finish().unwrap().into_inner()
+    };
+    let good = zip(["a/data.pkl", "a/data/0", "a/data/1"]);
+    assert_eq!(read(&good).as_deref(), Ok(r#"{"tensors":[],"root":{"d":[]}}"#));
+    // A writer refuses equal names: one is changed afterwards, in its header and in the directory.
+    let mut twice = good.clone();
+    for i in 0..twice.len() - 8 {
+        if &twice[i..i + 8] == b"a/data/1" {
+            twice[i + 7] = b'0';
+        }
+    }
+    assert!(read(&twice).unwrap_err().contains("the same name"));
+
+    let tar = |kind: EntryType| {
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        builder.append_link(&mut header, "storages", "/etc/passwd").unwrap();
+        builder.into_inner().unwrap()
+    };
+    assert!(read(&tar(EntryType::Symlink)).unwrap_err().contains("storages is a link"));
+    assert!(read(&tar(EntryType::Link)).unwrap_err().contains("storages is a link"));
+}
+
+/// A `.npy` file of format 1.
+fn npy(header: &str, values: &[u8]) -> Result<Vec<String>, String> {
+    let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+    with_file(&[b"\x93NUMPY\x01\0", length.as_slice(), header.as_bytes(), values].concat(), read_strings)
+}
+
+#[test]
+fn arrays_have_as_many_texts_as_they_say() {
+    let header =
+        |shape: &str, fortran: &str| format!("{{'descr': '|S2', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+    let texts = |shape: &str, values: &[u8]| npy(&header(shape, "False"), values);
+    assert_eq!(texts("(2,)", b"ab\0\0").unwrap(), ["ab", ""]);
+    assert_eq!(texts("(1, 2)", b"abc\0").unwrap(), ["ab", "c"]);
+    assert_eq!(texts("(2L,)", b"abc\0").unwrap(), ["ab", "c"]);
+    assert_eq!(texts("()", b"ab").unwrap(), ["ab"]);
+    for (shape, values) in [("(2,)", "ab"), ("(2,)", "abc"), ("(2,)", "abcdef"), ("(18446744073709551615,)", "ab")] {
+        assert!(texts(shape, values.as_bytes()).unwrap_err().contains("its header tells of"), "{shape} {values}");
+    }
+    for shape in ["(-1,)", "(x,)", "(18446744073709551615, 2)", "(99999999999999999999,)"] {
+        assert!(texts(shape, b"ab").unwrap_err().contains("no possible shape"), "{shape}");
+    }
+    assert!(npy(&header("(2, 2)", "True"), b"aabbccdd").unwrap_err().contains("by columns"));
+    assert_eq!(npy(&header("(2,)", "True"), b"aabb").unwrap(), ["aa", "bb"]);
+    assert!(npy("{'descr': '|S2', 'fortran_order': False, }\n", b"ab").unwrap_err().contains("no shape"));
 }
 
 proptest! {

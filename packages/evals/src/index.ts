@@ -1,7 +1,7 @@
 /** What frozen features are worth: token caches and probes. */
 
 export { checkLabels, countClasses, type LabelledIndex } from "./labels.ts";
-export { namedFolds, stratifiedFolds } from "./probes/folds.ts";
+export { namedFolds, numberedFolds, stratifiedFolds } from "./probes/folds.ts";
 export { type Split, splitHeldOut } from "./probes/held_out.ts";
 export { knnPredictions } from "./probes/knn.ts";
 export {

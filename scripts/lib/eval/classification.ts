@@ -4,6 +4,7 @@ import {
   checkLabels,
   emptyPredictions,
   namedFolds,
+  numberedFolds,
   type Predictions,
   scatterPredictions,
   stratifiedFolds,
@@ -174,6 +175,8 @@ async function probeInput(context: EvalContext, input: ProbedInput) {
 
 /** The fold of each line of an index. */
 function foldsOf({ data, meta }: ResolvedEvalConfig, index: EvalIndex) {
+  if (index.folds !== null)
+    return numberedFolds(index.folds, data.folds, index.name);
   if (data.fold_pattern !== null)
     return namedFolds(index.paths, data.fold_pattern, data.folds);
   const classes = index.labels.map((label) =>

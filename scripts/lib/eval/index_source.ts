@@ -13,7 +13,19 @@ export interface EvalIndex extends LabelledIndex {
   fingerprint: string;
   /** Names of the classes, where they are folders. */
   classes: readonly string[] | null;
+  /** Names of the samples' folds, where the index has a column of them. */
+  folds: readonly string[] | null;
   notices: readonly string[];
+}
+
+/** What an index has beyond a path and a label a line. */
+export interface IndexColumns {
+  /** Several labels, `3;17;40`. */
+  multiLabel?: boolean;
+  /** The fold, in the end. */
+  foldColumn?: boolean;
+  /** Of the files that are looked for in a folder. */
+  extensions?: ReadonlySet<string>;
 }
 
 /**
@@ -26,20 +38,26 @@ export async function openIndex(
   name: string,
   work: string,
   as: string,
-  multiLabel: boolean,
-  extensions: ReadonlySet<string> = mediaExtensions,
+  columns: IndexColumns = {},
 ): Promise<EvalIndex> {
+  const { extensions = mediaExtensions } = columns;
   if (!existsSync(name))
     throw new AvjepaError("AVJ_INDEX", `there is no index or folder ${name}`, {
       hint: "`bun run index DIR -o index.csv` makes an index of a folder",
     });
   const isFolder = statSync(name).isDirectory();
-  if (isFolder && multiLabel)
-    throw new AvjepaError(
-      "AVJ_INDEX",
-      `${name} is a folder, but data.multi_label needs an index with several labels a line`,
-    );
-  if (multiLabel) return splitLabels(name, join(work, `${as}.csv`));
+  const further = columns.foldColumn ? "fold_column" : "multi_label";
+  if (columns.multiLabel || columns.foldColumn) {
+    if (isFolder || name.toLowerCase().endsWith(".npy"))
+      throw new AvjepaError(
+        "AVJ_INDEX",
+        `${name} is ${isFolder ? "a folder" : "a list of paths alone"}, but data.${further} needs an index`,
+        {
+          hint: "an index is a text file: a path, its label or labels such as 3;17, and the fold with data.fold_column",
+        },
+      );
+    return splitColumns(name, join(work, `${as}.csv`), columns);
+  }
   const file = isFolder ? join(work, `${as}.csv`) : name;
   const made = isFolder
     ? await makeIndex(name, file, { extensions, paths: "absolute" })
@@ -52,24 +70,43 @@ export async function openIndex(
     labels: Array.from(lines.labels),
     fingerprint: lines.fingerprint,
     classes: made?.classes.map((c) => c.name) ?? null,
+    folds: null,
     notices: made?.notices.map((text) => `${name}: ${text}`) ?? [],
   };
 }
 
-/** Lines `path 3;17;40`: an index without the labels, and the labels. */
-function splitLabels(name: string, file: string): EvalIndex {
+/** Lines `path 3;17;40 5`: an index of the paths, and their labels and folds. */
+function splitColumns(
+  name: string,
+  file: string,
+  { multiLabel = false, foldColumn = false }: IndexColumns,
+): EvalIndex {
   const labels: number[][] = [];
+  const folds: string[] = [];
+  const labelled = multiLabel
+    ? /^(.*[\s,])(\d*(?:;\d+)*)\s*$/
+    : /^(.*[\s,])(\d+)\s*$/;
+  const folded = /^(.*?)(?:\s*,\s*|\s+)([^\s,]+)\s*$/;
+  const expected = [
+    "a path",
+    multiLabel ? "labels such as 3;17;40" : "a label",
+    ...(foldColumn ? ["a fold"] : []),
+  ];
   const lines = readFileSync(name, "utf8")
     .replace(/^\uFEFF/, "")
     .split(/\r?\n/);
   const plain = lines.flatMap((line, i) => {
     if (line.trim() === "") return [];
-    const found = /^(.*[\s,])(\d*(?:;\d+)*)\s*$/.exec(line);
+    const [, rest = "", fold = ""] = foldColumn
+      ? (folded.exec(line) ?? [])
+      : [line, line];
+    const found = labelled.exec(rest);
     if (!found)
       throw new AvjepaError(
         "AVJ_INDEX",
-        `${name}:${i + 1}: expected a path and labels such as 3;17;40, found ${JSON.stringify(line)}`,
+        `${name}:${i + 1}: expected ${expected.join(", ")}, found ${JSON.stringify(line)}`,
       );
+    folds.push(fold);
     labels.push(found[2] === "" ? [] : found[2]!.split(";").map(Number));
     return [`${found[1]}0\n`];
   });
@@ -88,9 +125,10 @@ function splitLabels(name: string, file: string): EvalIndex {
     name,
     file,
     paths,
-    labels,
-    fingerprint: `${fingerprint}-${Bun.hash(JSON.stringify(labels)).toString(16)}`,
+    labels: multiLabel ? labels : labels.map(([label]) => label!),
+    fingerprint: `${fingerprint}-${Bun.hash(JSON.stringify([labels, folds])).toString(16)}`,
     classes: null,
+    folds: foldColumn ? folds : null,
     notices: [],
   };
 }

@@ -43,7 +43,7 @@ export async function retrieve(
     );
   const work = join(folder, "indexes");
   mkdirSync(work, { recursive: true });
-  const index = await openIndex(config.data.dataset_val!, work, "val", false);
+  const index = await openIndex(config.data.dataset_val!, work, "val");
   for (const notice of index.notices) stages.say(notice);
   const total = index.paths.length;
   const cache = await vectorsOf(context, index);

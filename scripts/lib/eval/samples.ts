@@ -22,7 +22,11 @@ export function openSplit(
   const own = split === "train" ? data.dataset_train : data.dataset_val;
   const name = image ? imageFolder(config, split) : own!;
   const kinds = image ? imageExtensions : mediaExtensions;
-  return openIndex(name, work, split, data.multi_label, kinds);
+  return openIndex(name, work, split, {
+    multiLabel: data.multi_label,
+    foldColumn: data.fold_column,
+    extensions: kinds,
+  });
 }
 
 /** Labels of a set's samples. */

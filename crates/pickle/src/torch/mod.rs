@@ -5,7 +5,7 @@ mod legacy;
 mod tape;
 mod zip;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -28,11 +28,12 @@ impl TorchFile {
     /// # Errors
     /// For files of another kind, damaged ones, and what asks for more than tensors and plain containers.
     pub fn open(path: &Path) -> Result<Self> {
-        let mut file = File::open(path)?;
-        let meta = file.metadata()?;
+        // Asked before it is opened: to open a pipe is to wait for its writer.
+        let meta = fs::metadata(path)?;
         if !meta.is_file() {
             return fail("it is no regular file");
         }
+        let mut file = File::open(path)?;
         let size = meta.len();
         if size == 0 {
             return fail("it is empty");

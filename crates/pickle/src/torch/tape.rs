@@ -12,7 +12,7 @@ use crate::calls::view;
 use crate::error::{PickleError, Result, fail};
 use crate::globals::Global;
 use crate::heap::{Heap, Id, Node};
-use crate::machine::{Persistent, load};
+use crate::machine::{Persistent, load, short};
 use crate::source::Source;
 
 /// A member's place in the file.
@@ -37,6 +37,9 @@ fn members(reader: &mut BufReader<File>, file_size: u64) -> Result<[Place; 3]> {
             return fail("its last member is cut off");
         }
         let name = entry.path()?.display().to_string();
+        if entry.header().entry_type().is_symlink() || entry.header().entry_type().is_hard_link() {
+            return fail(format!("its member {} is a link", short(&name)));
+        }
         found.insert(name.trim_start_matches("./").to_owned(), (start, size));
     }
     let member = |name: &str| {

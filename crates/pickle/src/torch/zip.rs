@@ -25,6 +25,9 @@ pub fn read(reader: BufReader<File>, file_size: u64) -> Result<TorchFile> {
         PickleError::new(format!("its zip directory is damaged or missing: {error}"))
             .with_hint("the file is incomplete: copy or download it again")
     })?;
+    if entries(&file, archive.central_directory_start(), file_size)? != archive.len() {
+        return fail("two members of its zip archive have the same name");
+    }
     let names: Vec<String> = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned())).collect();
     let prefix = prefix(&names)?;
     let member = |archive: &mut Archive, name: &str| find(archive, &format!("{prefix}{name}"), file_size);
@@ -55,6 +58,24 @@ pub fn read(reader: BufReader<File>, file_size: u64) -> Result<TorchFile> {
     Ok(TorchFile { heap, root, file_size, pickle_size })
 }
 
+/// Entries of the directory, which begins at a place. The archive itself knows one of each name.
+fn entries(file: &File, start: u64, file_size: u64) -> Result<usize> {
+    const SIGNATURE: &[u8; 4] = b"PK\x01\x02";
+    let mut reader = at(file, start)?;
+    let mut source = Source::new(&mut reader, start, file_size);
+    let mut count = 0;
+    while source.remaining() >= 46 {
+        let head = source.array::<46>()?;
+        if !head.starts_with(SIGNATURE) {
+            break;
+        }
+        let length = |i: usize| u64::from(u16::from_le_bytes([head[i], head[i + 1]]));
+        source.bytes(length(28) + length(30) + length(32))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// What stands before `data.pkl`: the archive's name and a slash.
 fn prefix(names: &[String]) -> Result<String> {
     let found: Vec<&str> = names
@@ -77,7 +98,10 @@ fn find(archive: &mut Archive, name: &str, file_size: u64) -> Result<Member> {
         .index_for_name(name)
         .ok_or_else(|| PickleError::new(format!("its member {} is missing", short(name))))?;
     let file = archive.by_index_raw(index).map_err(|error| PickleError::new(format!("{}: {error}", short(name))))?;
-    if file.compression() != CompressionMethod::Stored || file.encrypted() {
+    if file.encrypted() {
+        return fail(format!("its member {} is encrypted", short(name)));
+    }
+    if file.compression() != CompressionMethod::Stored {
         return fail(format!("its member {} is compressed, as torch.save never does", short(name)));
     }
     let (start, size) = (file.data_start().unwrap_or(u64::MAX), file.compressed_size());

@@ -1,5 +1,7 @@
 /** Average precision: the area under precision over recall, by steps. */
 
+import { type ScoreSteps, scoreSteps } from "./steps.ts";
+
 /** By class; classes without a positive have none. */
 export interface AveragePrecision {
   /** Classes with a positive, ascending. */
@@ -21,23 +23,17 @@ export function averagePrecision(
   scores: ArrayLike<number>,
   positive: ArrayLike<number>,
 ): number {
-  const order = descending(scores);
-  let total = 0;
-  for (let i = 0; i < positive.length; i++) if (positive[i]) total++;
-  let [sum, found] = [0, 0];
-  for (let at = 0; at < order.length;) {
-    const before = found;
-    const score = scores[order[at]!];
-    for (; at < order.length && scores[order[at]!] === score; at++)
-      if (positive[order[at]!]) found++;
-    sum += ((found - before) / total) * (found / at);
-  }
-  return total === 0 ? Number.NaN : sum;
+  return precisionOf(scoreSteps(scores, positive));
 }
 
-/** Places from the greatest score to the least. */
-export function descending(scores: ArrayLike<number>): Uint32Array {
-  return Uint32Array.from(scores, (_, i) => i).sort(
-    (a, b) => (scores[b] as number) - (scores[a] as number) || a - b,
-  );
+/** As {@link averagePrecision}, of scores that are counted already. */
+export function precisionOf({ positives, negatives }: ScoreSteps): number {
+  const total = positives.reduce((sum, count) => sum + count, 0);
+  let [sum, found, seen] = [0, 0, 0];
+  positives.forEach((count, step) => {
+    found += count;
+    seen += count + negatives[step]!;
+    sum += (count / total) * (found / seen);
+  });
+  return total === 0 ? Number.NaN : sum;
 }

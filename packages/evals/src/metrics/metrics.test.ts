@@ -57,6 +57,8 @@ test("average precision takes equal scores as one step", () => {
   expect(averagePrecision([0.9, 0.8, 0.1], [1, 0, 1])).toBeCloseTo(5 / 6, 12);
   expect(averagePrecision([1, 1, 1, 1], [1, 0, 0, 0])).toBe(0.25);
   expect(averagePrecision([1, 2], [0, 0])).toBeNaN();
+  // What is no number comes last.
+  expect(averagePrecision([Number.NaN, 0.2], [1, 0])).toBe(0.5);
 });
 
 test("areas count ties half", () => {

@@ -1,10 +1,8 @@
 /** Figures of samples that may have several classes each. */
 
-import {
-  type AveragePrecision,
-  averagePrecision,
-} from "./average_precision.ts";
-import { dPrime, rocAuc } from "./roc.ts";
+import { type AveragePrecision, precisionOf } from "./average_precision.ts";
+import { areaOf, dPrime } from "./roc.ts";
+import { scoreSteps } from "./steps.ts";
 import { checkRows } from "./top_k.ts";
 
 /** Over the classes that have a positive; areas and d′ also need a negative. */
@@ -38,10 +36,10 @@ export function multiLabelMetrics(
       Float64Array.from({ length: samples }, (_, i) => of[i * classes + c]!);
     const positive = column(labels);
     if (!positive.includes(1)) continue;
-    const own = column(scores);
+    const steps = scoreSteps(column(scores), positive);
     used.push(c);
-    values.push(averagePrecision(own, positive));
-    auc.push(rocAuc(own, positive));
+    values.push(precisionOf(steps));
+    auc.push(areaOf(steps));
   }
   const whole = auc.filter((value) => !Number.isNaN(value));
   return {

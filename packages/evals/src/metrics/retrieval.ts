@@ -43,6 +43,26 @@ export function recallAt(ranks: ArrayLike<number>, k: number): number {
   return (100 * found) / ranks.length;
 }
 
+/**
+ * Per cent of the queries whose right candidate is among the first k, on
+ * average over the orders of those that are as near as it.
+ *
+ * @param before candidates nearer than the right one, of each query.
+ * @param equal others as near as it.
+ */
+export function expectedRecall(
+  before: ArrayLike<number>,
+  equal: ArrayLike<number>,
+  k: number,
+): number {
+  let found = 0;
+  for (let i = 0; i < before.length; i++) {
+    const places = (k - (before[i] as number)) / ((equal[i] as number) + 1);
+    found += Math.min(1, Math.max(0, places));
+  }
+  return (100 * found) / before.length;
+}
+
 /** The middle rank, counted from 1; of an even number, the mean of the two. */
 export function medianRank(ranks: ArrayLike<number>): number {
   const sorted = Float64Array.from(ranks).sort();

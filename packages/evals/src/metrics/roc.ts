@@ -1,6 +1,6 @@
 /** The area under the receiver operating characteristic, and d′. */
 
-import { descending } from "./average_precision.ts";
+import { type ScoreSteps, scoreSteps } from "./steps.ts";
 
 /**
  * The chance that a positive's score is above a negative's; ties count half.
@@ -12,19 +12,19 @@ export function rocAuc(
   scores: ArrayLike<number>,
   positive: ArrayLike<number>,
 ): number {
-  const order = descending(scores);
-  let [above, positives, negatives] = [0, 0, 0];
-  for (let at = 0; at < order.length;) {
-    const score = scores[order[at]!];
-    let [up, down] = [0, 0];
-    for (; at < order.length && scores[order[at]!] === score; at++)
-      if (positive[order[at]!]) up++;
-      else down++;
-    above += down * (positives + up / 2);
-    positives += up;
-    negatives += down;
-  }
-  return above / (positives * negatives);
+  return areaOf(scoreSteps(scores, positive));
+}
+
+/** As {@link rocAuc}, of scores that are counted already. */
+export function areaOf({ positives, negatives }: ScoreSteps): number {
+  let [above, ups, downs] = [0, 0, 0];
+  positives.forEach((up, step) => {
+    const down = negatives[step]!;
+    above += down * (ups + up / 2);
+    ups += up;
+    downs += down;
+  });
+  return above / (ups * downs);
 }
 
 /** Areas nearer to 0 or 1 than this are taken for it: their deviate would be endless. */

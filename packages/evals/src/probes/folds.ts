@@ -62,11 +62,27 @@ export function namedFolds(
       );
     return group;
   });
+  return numberedFolds(found, folds, "data.fold_pattern");
+}
+
+/**
+ * The fold of each sample, from 0, of its fold's name.
+ *
+ * @param source what found the names.
+ * @throws AvjepaError AVJ_DATA for another number of folds.
+ */
+export function numberedFolds(
+  found: readonly string[],
+  folds: number,
+  source: string,
+): Int32Array {
   const names = [...new Set(found)].sort();
   if (names.length !== folds)
     throw new AvjepaError(
       "AVJ_DATA",
-      `data.fold_pattern finds ${names.length} folds (${names.slice(0, 8).join(", ")}), but data.folds is ${folds}`,
+      `${source} finds ${names.length} folds (${names.slice(0, 8).join(", ")}), but data.folds is ${folds}`,
+      { hint: `set data.folds to ${names.length}, or correct the index` },
     );
-  return Int32Array.from(found, (name) => names.indexOf(name));
+  const numbers = new Map(names.map((name, i) => [name, i]));
+  return Int32Array.from(found, (name) => numbers.get(name)!);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 
-import { namedFolds, stratifiedFolds } from "./folds.ts";
+import { namedFolds, numberedFolds, stratifiedFolds } from "./folds.ts";
 import { splitHeldOut } from "./held_out.ts";
 
 const labels = Array.from({ length: 40 }, (_, i) =>
@@ -41,4 +41,5 @@ test("folds of names", () => {
   expect(() => namedFolds(paths, "^(\\d)-", 5)).toThrow("finds 2 folds (1, 2)");
   expect(() => namedFolds(paths, "^x(\\d)", 2)).toThrow("no fold in 2-x.wav");
   expect(() => namedFolds(paths, "(", 2)).toThrow("no regular expression");
+  expect([...numberedFolds(["b", "a", "b"], 2, "a column")]).toEqual([1, 0, 1]);
 });

@@ -39,6 +39,28 @@ test.each(["cosine", "l1"] as const)("recall by %s", async (by) => {
   });
 });
 
+test.each(["cosine", "l1"] as const)(
+  "vectors that are all alike find by chance, no numbers nothing, by %s",
+  async (by) => {
+    const alike = new Float64Array(count * dim).fill(1);
+    const found = await recallBetween(alike, alike, dim, by);
+    expect(found!.R1).toBeCloseTo(100 / count, 10);
+    expect(found!.R10).toBeCloseTo(1000 / count, 10);
+    expect(found!.median_rank).toBe((count + 1) / 2);
+    const none = alike.map(() => Number.NaN);
+    expect(await recallBetween(none, alike, dim, by)).toMatchObject({
+      R1: 0,
+      R10: 0,
+    });
+    // Two films that are the same take each other's place every other time.
+    const pair = queries.slice();
+    pair.set(pair.subarray(0, dim), dim);
+    const { R1, R5 } = (await recallBetween(pair, pair, dim, by))!;
+    expect(R1).toBeCloseTo((100 * (count - 1)) / count, 10);
+    expect(R5).toBe(100);
+  },
+);
+
 test("it can be ended", async () => {
   const told: number[] = [];
   const found = await recallBetween(queries, candidates, dim, "l1", (done) => {

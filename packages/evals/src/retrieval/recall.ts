@@ -1,6 +1,6 @@
 /** Retrieval between two sets of vectors, of which the i-th of each belong together. */
 
-import { medianRank, recallAt } from "../metrics/retrieval.ts";
+import { expectedRecall, medianRank } from "../metrics/retrieval.ts";
 
 /** Per cent of the queries whose own candidate is among the first 1, 5, 10; and the median rank, from 1. */
 export interface Recall {
@@ -17,6 +17,9 @@ export type Similarity = "cosine" | "l1";
 const slice = 50;
 
 /**
+ * Candidates as near as the right one are in a random order: vectors that are
+ * all alike are found by chance.
+ *
  * The work grows with the square of n; signals are heard meanwhile.
  *
  * @param queries `[n, dim]` @param candidates `[n, dim]`
@@ -35,26 +38,33 @@ export async function recallBetween(
     similarity === "l1"
       ? distances(queries, candidates, dim)
       : cosines(queries, candidates, dim);
-  const ranks = new Float64Array(count);
+  const before = new Uint32Array(count);
+  const equal = new Uint32Array(count);
   let since = performance.now();
   for (let i = 0; i < count; i++) {
     const own = scoreOf(i, i, -Infinity);
-    for (let c = 0; c < count; c++)
-      if (scoreOf(i, c, own) > own) ranks[i]! += 1;
+    for (let c = 0; c < count; c++) {
+      const score = c === i ? own : scoreOf(i, c, own);
+      // What is no number is behind everything.
+      if (score > own || Number.isNaN(own)) before[i]! += 1;
+      else if (score === own && c !== i) equal[i]! += 1;
+    }
     if (performance.now() - since < slice && i + 1 < count) continue;
     if (progress(i + 1) === true) return null;
     await Bun.sleep(0);
     since = performance.now();
   }
   return {
-    R1: recallAt(ranks, 1),
-    R5: recallAt(ranks, 5),
-    R10: recallAt(ranks, 10),
-    median_rank: medianRank(ranks),
+    R1: expectedRecall(before, equal, 1),
+    R5: expectedRecall(before, equal, 5),
+    R10: expectedRecall(before, equal, 10),
+    median_rank: medianRank(
+      Float64Array.from(before, (rank, i) => rank + equal[i]! / 2),
+    ),
   };
 }
 
-/** Score of a query with a candidate; anything up to `least` where it is no more than that. */
+/** Score of a query with a candidate; anything below `least` where it is less than that. */
 type Score = (query: number, candidate: number, least: number) => number;
 
 function distances(

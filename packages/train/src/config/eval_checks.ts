@@ -51,6 +51,12 @@ export function evalProblems(config: EvalConfig): Problem[] {
       message: `data.folds is ${data.folds}, but data.dataset_val is given too`,
       hint: "cross-validation tests on the parts of dataset_train; leave one of them out",
     });
+  if (data.fold_column && (data.folds === 1 || data.fold_pattern !== null))
+    problems.push({
+      path: ["data", "fold_column"],
+      message: `data.fold_column says that dataset_train has the folds, but ${data.folds === 1 ? "data.folds is 1" : "data.fold_pattern finds them in the files' names"}`,
+      hint: "set data.folds to their number, and take one of data.fold_column and data.fold_pattern",
+    });
   if (
     probe.checkpoint !== null &&
     (eval_name === "retrieval" || data.folds > 1)

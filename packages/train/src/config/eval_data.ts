@@ -63,6 +63,11 @@ export const evalDataSchema = section({
     "Regular expression whose first group, found in a file's name, is its fold; ESC-50's is `^(\\d)-`.",
     "folds of each class alike, drawn by meta.seed",
   ),
+  fold_column: optional(
+    bool(),
+    false,
+    "Each line of dataset_train ends in its fold: `clip.wav 3 5`.",
+  ),
   frames_per_clip: optional(int({ min: 1 }), 16, "Frames of a clip."),
   num_segments: optional(
     int({ min: 1 }),
