@@ -107,6 +107,7 @@ test("a class that training lacks, and options that cannot be, are refused", () 
     new ImageLoader(join(root, "set", "val"), { batch: 1, ...options });
   expect(open({ classes: ["ant"] })).toThrow("the training set lacks: bee");
   expect(open({ batch: 0 })).toThrow("batch is 0");
+  expect(open({ crop: 2.5 })).toThrow("crop is 2.5");
   expect(open({ frames: 1.5 })).toThrow("frames is 1.5");
   expect(() => new ImageLoader(join(root, "absent"), { batch: 1 })).toThrow(
     "there is no folder",

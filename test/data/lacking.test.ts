@@ -229,3 +229,13 @@ test("files are read again each pass", async () => {
   );
   expect(hashes[0]).not.toBe(hashes[1]!);
 });
+
+test("numbers that cannot be are refused by their names", () => {
+  const index = folder.text("one.csv", "whole.mp4 0");
+  const open = (options: object) => () =>
+    new ClipLoader(index, { ...small, ...options });
+  expect(open({ batch: undefined })).toThrow("batch is NaN");
+  expect(open({ workers: -1 })).toThrow("workers is -1");
+  expect(open({ frames: 0 })).toThrow("frames is 0");
+  expect(open({ crop: 33 })).toThrow("not divisible");
+});

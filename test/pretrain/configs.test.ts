@@ -74,6 +74,29 @@ test.each(trained)(
   60_000,
 );
 
+test.each(["corrected", "reference"])(
+  "clips of one frame are pictures: they train, with sound (%s)",
+  (compat) => {
+    const sets = {
+      "data.num_frames": 1,
+      "data.tubelet_size": 1,
+      "data.clip_duration": 0.8,
+      "meta.compat": compat,
+    };
+    const run = pretrain(
+      "configs/pretrain/av-vitt16.yaml",
+      ...["--folder", clips.path(`pictures-${compat}`), "--json"],
+      ...small(clips.path("clips.csv")),
+      ...stepsOf(1, 2),
+      ...Object.entries(sets).flatMap(([k, v]) => ["--set", `${k}=${v}`]),
+    );
+    expect(run.err).not.toContain("error");
+    const metrics = metricsOf(clips.path(`pictures-${compat}`));
+    expect(metrics.map(({ loss }) => loss! > 0)).toEqual([true, true]);
+  },
+  60_000,
+);
+
 test.each(shipped.filter((name) => !trained.includes(name)))(
   "%s resolves and is refused",
   (name) => {

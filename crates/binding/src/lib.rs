@@ -8,7 +8,6 @@
 mod comm;
 mod handles;
 mod media;
-mod panics;
 mod table;
 mod tensors;
 mod torch_file;
@@ -17,5 +16,5 @@ mod wire;
 /// Runs once, when the addon is loaded.
 #[napi_derive::module_init]
 fn init() {
-    panics::install();
+    avjepa_panics::install();
 }

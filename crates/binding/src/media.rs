@@ -7,7 +7,6 @@ mod loader;
 mod pieces;
 mod streams;
 
-use crate::panics;
 use avjepa_media::audio::{VideoWriter, VideoWriterOptions, probe};
 use avjepa_media::error::MediaError;
 use avjepa_media::index::{Index, format_line};
@@ -27,7 +26,7 @@ fn js(error: MediaError) -> napi::Error<String> {
         Some(path) if !error.message.contains(path.as_str()) => format!("{path}: {}", error.message),
         _ => error.message.clone(),
     };
-    let message = if error.code == "AVJ_PANIC" { panics::placed(&message) } else { message };
+    let message = if error.code == "AVJ_PANIC" { avjepa_panics::placed(&message) } else { message };
     let body = json!({ "message": message, "hint": error.hint, "path": path });
     napi::Error::new(error.code.to_string(), body.to_string())
 }

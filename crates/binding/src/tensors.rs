@@ -1,7 +1,7 @@
 //! The addon's functions for tensors.
 
 use crate::{
-    handles, panics, table,
+    handles, table,
     wire::{Args, device, open_device},
 };
 use avjepa_tensor::{Code, DType, Error, Tensor, Var, backend::wgpu, device::guard};
@@ -35,7 +35,7 @@ fn dispatch(op: u32, args: &[f64], out: &mut [f64]) -> i32 {
 
 fn fail(mut error: Error) -> i32 {
     if error.code == Code::Panic {
-        error.message = panics::placed(&error.message);
+        error.message = avjepa_panics::placed(&error.message);
     }
     LAST.set(Some(error));
     -1
@@ -218,7 +218,7 @@ pub fn sync<'e>(env: &'e Env, number: u32) -> napi::Result<Object<'e>, String> {
 
 /// An error with our code; message and hint travel as JSON, which the TypeScript side takes apart.
 pub fn js(error: Error) -> napi::Error<String> {
-    let message = if error.code == Code::Panic { panics::placed(&error.message) } else { error.message };
+    let message = if error.code == Code::Panic { avjepa_panics::placed(&error.message) } else { error.message };
     let body = serde_json::json!({ "message": message, "hint": error.hint });
     napi::Error::new(error.code.name().to_string(), body.to_string())
 }

@@ -2,7 +2,6 @@
 
 use crate::abi::{Status, Text};
 use ffmpeg::ffi;
-use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,22 +56,17 @@ thread_local! {
 
 /// Runs the body of an exported function: panics and failures become `Status::ERROR` with a text.
 pub fn guard(body: impl FnOnce() -> Result<Status>) -> Status {
-    install_log();
+    install();
     let failure = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => return status,
         Ok(Err(failure)) => failure,
-        Err(panic) => Failure { code: "AVJ_PANIC", message: panic_text(panic.as_ref()) },
+        Err(panic) => Failure { code: "AVJ_PANIC", message: avjepa_panics::describe(panic.as_ref()) },
     };
     THREAD.with_borrow_mut(|thread| {
         thread.code = failure.code.to_owned();
         thread.message = failure.message;
     });
     Status::ERROR
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    format!("internal error: {}", text.unwrap_or("unknown"))
 }
 
 pub fn last_error() -> (Text, Text) {
@@ -128,8 +122,12 @@ unsafe extern "C" fn collect_log(source: *mut c_void, level: c_int, format: *con
     });
 }
 
-fn install_log() {
+/// What this library has of its own: libav's log, and what becomes of panics.
+fn install() {
     static ONCE: Once = Once::new();
-    // SAFETY: the callback has the signature libav asks for and touches only thread-local data.
-    ONCE.call_once(|| unsafe { ffi::av_log_set_callback(Some(collect_log)) });
+    ONCE.call_once(|| {
+        avjepa_panics::install();
+        // SAFETY: the callback has the signature libav asks for and touches only thread-local data.
+        unsafe { ffi::av_log_set_callback(Some(collect_log)) };
+    });
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{MediaError, Result};
+use crate::regular_file::check_file;
 
 /// Most bytes that decoding may take: a picture of 16,000 by 16,000 pixels. A small file can claim far more.
 const MAX_BYTES: u64 = 1 << 30;
@@ -30,10 +31,8 @@ pub struct Picture {
 /// # Errors
 /// `AVJ_MEDIA` naming the file: missing, empty, of another kind, damaged, or cut off.
 pub fn read_picture(path: &Path) -> Result<Picture> {
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => MediaError::media(path, "there is no such file"),
-        _ => MediaError::media(path, error.to_string()),
-    })?;
+    check_file(path)?;
+    let bytes = fs::read(path).map_err(|error| MediaError::media(path, error.to_string()))?;
     decode_picture(&bytes).map_err(|message| MediaError::media(path, message))
 }
 

@@ -180,6 +180,10 @@ fn read_text(file: &Path) -> Result<String> {
         return Err(MediaError::new(CODE, format!("{name} is a folder, not an index"))
             .with_hint(format!("make one with `bun run index {name} -o clips.csv` and give that")));
     }
+    if file.exists() && !file.is_file() {
+        return Err(MediaError::new(CODE, format!("{name} is a pipe or a device, not an index"))
+            .with_hint("write it to a file: an index is read more than once"));
+    }
     match extension.as_str() {
         "csv" | "tsv" | "txt" => {}
         _ => {

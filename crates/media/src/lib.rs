@@ -13,6 +13,7 @@ pub mod mask;
 pub mod order;
 mod packet_index;
 pub mod random;
+mod regular_file;
 pub mod sample;
 pub mod spectrogram;
 pub mod transform;

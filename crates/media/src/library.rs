@@ -4,7 +4,7 @@
 pub(crate) mod abi;
 mod input;
 
-pub(crate) use input::{Input, Received, check_file};
+pub(crate) use input::{Input, Received};
 
 use crate::error::{MediaError, Result};
 use abi::{ABI_VERSION, Api, Text};

@@ -104,8 +104,36 @@ fn presentation_times_are_the_containers() {
     assert_eq!(video.pts().len(), 15, "the pictures hidden by the edit list do not count");
 }
 
+/// Packets from before time 0, which Matroska cannot say: their pictures come one after the other before the first that
+/// has a time, so that the sound is not late by as much.
+#[test]
+fn pictures_without_a_time_come_before_those_with_one() {
+    let folder = Folder::new();
+    let encode = "-c:v libx264 -preset ultrafast -bf 2 -g 15 -pix_fmt yuv420p";
+    let whole = folder.make("whole.mp4", &format!("{SOURCE} {encode}"));
+    let cut = format!("-ss 0.9 -i {} -c copy -avoid_negative_ts disabled", whole.display());
+    let path = folder.make("cut.mkv", &cut);
+    let (ours, theirs) = (assert_equal(&path).pts().to_vec(), frame_times(&path));
+    assert!(theirs.len() > 3 && ours.len() > theirs.len(), "{theirs:?}");
+    let (untimed, timed) = ours.split_at(ours.len() - theirs.len());
+    assert!(timed.iter().zip(&theirs).all(|(a, b)| (a - b).abs() < 2e-6), "{ours:?} against {theirs:?}");
+    for pair in [untimed, &timed[..1]].concat().windows(2) {
+        assert!((pair[1] - pair[0] - 0.04).abs() < 1e-6, "{ours:?}");
+    }
+}
+
 /// `pts()` against ffprobe's frame times.
 fn assert_times(video: &mut VideoFile, path: &Path) {
+    let expected = frame_times(path);
+    let name = path.display();
+    assert_eq!(expected.len(), video.pts().len(), "{name}");
+    for (ours, theirs) in video.pts().iter().zip(&expected) {
+        assert!((ours - theirs).abs() < 2e-6, "{name}: {ours} against {theirs}");
+    }
+}
+
+/// Of the frames that ffprobe knows the time of.
+fn frame_times(path: &Path) -> Vec<f64> {
     let arguments = [
         "-v",
         "error",
@@ -119,12 +147,7 @@ fn assert_times(video: &mut VideoFile, path: &Path) {
     let output =
         std::process::Command::new("ffprobe").args(arguments).arg(path).output().expect("ffprobe comes with ffmpeg");
     let text = String::from_utf8_lossy(&output.stdout);
-    let expected: Vec<f64> = text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect();
-    let name = path.display();
-    assert_eq!(expected.len(), video.pts().len(), "{name}");
-    for (ours, theirs) in video.pts().iter().zip(&expected) {
-        assert!((ours - theirs).abs() < 2e-6, "{name}: {ours} against {theirs}");
-    }
+    text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }
 
 #[test]

@@ -10,7 +10,6 @@ use mpi::environment::Universe;
 use mpi::request::scope;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
-use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -44,18 +43,14 @@ type Result<T> = std::result::Result<T, String>;
 
 /// Runs the body of an exported function: panics and failures become −1 with a text.
 fn guard(body: impl FnOnce() -> Result<()>) -> Status {
+    avjepa_panics::install();
     let message = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
         Ok(Err(message)) => message,
-        Err(panic) => panic_text(panic.as_ref()),
+        Err(panic) => avjepa_panics::describe(panic.as_ref()),
     };
     PROCESS.with_borrow_mut(|process| process.error = message);
     -1
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    format!("internal error: {}", text.unwrap_or("unknown"))
 }
 
 /// The communicator of all processes.

@@ -49,7 +49,7 @@ export const native: Native = load();
  * Turns an error thrown by the addon into an {@link AvjepaError}: the addon
  * sends `{ message, hint }` as JSON beside the code.
  */
-export function nativeError(error: unknown): unknown {
+function nativeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { code } = error as { code?: unknown };
   if (typeof code !== "string" || !code.startsWith("AVJ_")) return error;

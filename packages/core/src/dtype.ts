@@ -41,11 +41,6 @@ export function dtypeBytes(dtype: DType): number {
   ];
 }
 
-/** Whether gradients can flow through the type. */
-export function isFloat(dtype: DType): boolean {
-  return dtype === "float32" || dtype === "bfloat16" || dtype === "float64";
-}
-
 /** The type of a host array; a `Uint16Array` holds bfloat16 bits. */
 export function dtypeOf(array: HostArray): DType {
   if (array instanceof Float32Array) return "float32";

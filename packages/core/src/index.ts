@@ -42,7 +42,7 @@ export {
   full,
   ones,
   requireGrad,
-  type Tensor,
+  Tensor,
   tensor,
   type TensorOptions,
   zeros,

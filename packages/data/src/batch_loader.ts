@@ -114,10 +114,10 @@ export class BatchLoader<Batch extends LoadedBatch, Info>
 /** Refuses numbers that are no integers of at least so much. @throws AvjepaError AVJ_ARGUMENT */
 export function requireIntegers(
   loader: string,
-  numbers: Record<string, readonly [value: number, least: number]>,
+  numbers: Record<string, readonly [value: number | undefined, least: number]>,
 ): void {
   for (const [name, [value, least]] of Object.entries(numbers))
-    if (!Number.isSafeInteger(value) || value < least)
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
       throw new AvjepaError(
         "AVJ_ARGUMENT",
         `${loader}: ${name} is ${value}, but must be an integer of at least ${least}`,

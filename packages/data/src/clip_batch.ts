@@ -47,7 +47,7 @@ export class ClipBatch implements Disposable {
   readonly indices: Int32Array;
   readonly passes: Int32Array;
   readonly paths: readonly string[];
-  /** uint8 RGB `[rows, T, H, W, 3]`, or normalised float32 `[rows, 3, T, H, W]`; null without video. */
+  /** uint8 RGB `[rows, T, H, W, 3]`, or normalised float32 `[rows, 3, T, H, W]`, of one frame without T; null without video. */
   readonly videoData: Uint8Array | Float32Array | null;
   /** Spectrograms `[rows, 1, mel, columns]`; null without audio. */
   readonly audioData: Float32Array | null;
@@ -119,9 +119,11 @@ export class ClipBatch implements Disposable {
     const { video } = this.info;
     if (video === null || this.videoData === null) return null;
     const { frames, crop } = video;
+    // Clips of one frame are pictures.
+    const time = frames === 1 ? [] : [frames];
     return this.videoData instanceof Uint8Array
-      ? [this.rows, frames, crop, crop, 3]
-      : [this.rows, 3, frames, crop, crop];
+      ? [this.rows, ...time, crop, crop, 3]
+      : [this.rows, 3, ...time, crop, crop];
   }
 
   /** Sizes of {@link audioData}. */

@@ -108,12 +108,20 @@ export class ClipLoader extends BatchLoader<ClipBatch, LoaderInfo> {
    * @throws AvjepaError AVJ_INDEX, AVJ_CONFIG, AVJ_MASK
    */
   constructor(index: string | readonly string[], options: ClipLoaderOptions) {
-    const { batch, seed = 0, rank = 0, world = 1, device } = options;
+    const { device } = options;
     requireIntegers("ClipLoader", {
-      batch: [batch, 1],
-      seed: [seed, 0],
-      rank: [rank, 0],
-      world: [world, 1],
+      batch: [options.batch ?? Number.NaN, 1],
+      seed: [options.seed, 0],
+      crop: [options.crop, 1],
+      frames: [options.frames, 1],
+      step: [options.step, 1],
+      tubelet: [options.tubelet, 1],
+      patch: [options.patch, 1],
+      clips: [options.clips, 1],
+      workers: [options.workers, 0],
+      passes: [options.passes, 1],
+      rank: [options.rank, 0],
+      world: [options.world, 1],
     });
     const config = loaderConfig(index, options);
     const text = JSON.stringify(config);

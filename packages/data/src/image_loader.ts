@@ -89,13 +89,17 @@ export class ImageLoader extends BatchLoader<ImageBatch, ImageLoaderInfo> {
    * @throws AvjepaError AVJ_INDEX, AVJ_CONFIG, AVJ_ARGUMENT
    */
   constructor(source: string | readonly string[], options: ImageLoaderOptions) {
-    const { batch, seed = 0, rank = 0, world = 1, frames = 1 } = options;
+    const { frames = 1 } = options;
     requireIntegers("ImageLoader", {
-      batch: [batch, 1],
-      seed: [seed, 0],
-      rank: [rank, 0],
-      world: [world, 1],
+      batch: [options.batch ?? Number.NaN, 1],
+      seed: [options.seed, 0],
+      crop: [options.crop, 1],
+      patch: [options.patch, 1],
       frames: [frames, 1],
+      workers: [options.workers, 0],
+      passes: [options.passes, 1],
+      rank: [options.rank, 0],
+      world: [options.world, 1],
     });
     const config = loaderConfig(source, options);
     super(

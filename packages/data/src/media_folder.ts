@@ -40,6 +40,7 @@ export function readMediaFolder(
     throw new AvjepaError(
       "AVJ_INDEX",
       info ? `${folder} is no folder` : `there is no folder ${folder}`,
+      { hint: "name the folder that holds the media files" },
     );
   const root = realpathSync(folder);
   const search = new Search(extensions);

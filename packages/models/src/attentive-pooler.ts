@@ -41,7 +41,7 @@ export interface AttentivePoolerOptions extends ModelOptions {
 }
 
 /** Attention of queries to the tokens of their sequence. */
-export class CrossAttention extends nn.Module {
+class CrossAttention extends nn.Module {
   readonly q: nn.Linear;
   readonly kv: nn.Linear;
   readonly proj: nn.Linear | null;
@@ -79,7 +79,7 @@ export class CrossAttention extends nn.Module {
 }
 
 /** `q + xattn(q, norm1(x))`, then `q + mlp(norm2(q))`. The queries are not normalised. */
-export class CrossAttentionBlock extends nn.Module {
+class CrossAttentionBlock extends nn.Module {
   readonly norm1: nn.LayerNorm;
   readonly xattn: CrossAttention;
   readonly norm2: nn.LayerNorm;

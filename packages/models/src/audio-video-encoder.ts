@@ -3,15 +3,13 @@
  * position table each, in the same sequence.
  */
 
-import { nn, scope, type Tensor } from "@avjepa/core";
+import { nn, type Tensor } from "@avjepa/core";
 import { requireMultiple, requireSizes, requireWidth } from "./check.ts";
 import { cloneModule } from "./clone.ts";
 import { Blank } from "./init.ts";
 import {
   type Embedded,
   embedTokens,
-  encode,
-  encodeLayers,
   presentTokens,
   type Stream,
   type Streams,
@@ -21,7 +19,7 @@ import { audioSize, type EncoderInput, gridOf } from "./input.ts";
 import { type ParameterOptions, PatchProjection } from "./patch-embed.ts";
 import { type Grid, positionTable, widthMultiple } from "./positions.ts";
 import type { VitDims } from "./sizes.ts";
-import type { PackedIndices, Tokens } from "./tokens.ts";
+import type { PackedIndices } from "./tokens.ts";
 import {
   parameterOptions,
   tableParameter,
@@ -32,6 +30,7 @@ import {
   videoStream,
 } from "./video-encoder.ts";
 import { type Block, makeBlocks } from "./vit.ts";
+import { VitEncoder } from "./vit-encoder.ts";
 
 /** Size and inputs of an audio-visual encoder. */
 export interface AudioVideoEncoderOptions extends Omit<
@@ -103,7 +102,7 @@ function audioSettings(
  * const encoder = new AudioVideoEncoder({ size: "vit_tiny", crop: 64, frames: 16, audioSeconds: 2 });
  * const h = encoder.forward({ video, audio });
  */
-export class AudioVideoEncoder extends nn.Module {
+export class AudioVideoEncoder extends VitEncoder {
   readonly videoPosEmbed: nn.Parameter;
   readonly audioPosEmbed: nn.Parameter;
   readonly patchEmbed: AudioVideoPatchEmbed;
@@ -176,30 +175,6 @@ export class AudioVideoEncoder extends nn.Module {
     return "sincos";
   }
 
-  /**
-   * @param input `video`, `audio` or both, as EncoderInput says; another
-   *   size than the constructor's has its positions interpolated.
-   * @param indices tokens to keep, under any number of masks at once; default all.
-   * @returns the kept tokens' features, in the order of `indices`.
-   * @throws AvjepaError AVJ_SHAPE when input or indices do not fit.
-   */
-  forward(input: EncoderInput, indices?: PackedIndices): Tokens {
-    return scope(() => {
-      return encode(this.#trunk, this.#embed(input, indices));
-    });
-  }
-
-  /** The features after some blocks (counted from 0), each through the last norm. */
-  forwardLayers(
-    input: EncoderInput,
-    layers: readonly number[],
-    indices?: PackedIndices,
-  ): Tokens[] {
-    return scope(() => {
-      return encodeLayers(this.#trunk, this.#embed(input, indices), layers);
-    });
-  }
-
   /** A model of the same values. @param options.frozen without gradients, as target encoders are. */
   clone(options: { frozen?: boolean } = {}): AudioVideoEncoder {
     return cloneModule(
@@ -209,7 +184,7 @@ export class AudioVideoEncoder extends nn.Module {
     );
   }
 
-  #embed(input: EncoderInput, indices?: PackedIndices): Embedded {
+  protected embed(input: EncoderInput, indices?: PackedIndices): Embedded {
     const { proj, audioProj } = this.patchEmbed;
     const streams: Streams = [
       input.video
@@ -236,7 +211,7 @@ export class AudioVideoEncoder extends nn.Module {
     };
   }
 
-  get #trunk(): Trunk {
+  protected get trunk(): Trunk {
     return {
       blocks: this.blocks,
       norm: this.norm,

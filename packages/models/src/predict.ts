@@ -333,7 +333,7 @@ function tokensOf({ modality }: PackedIndices, kind: number): Int32Array {
 }
 
 /** `[M]`: the sequence of each token. */
-export function sequenceOf(indices: PackedIndices): Int32Array {
+function sequenceOf(indices: PackedIndices): Int32Array {
   const sequences = new Int32Array(indices.position.length);
   eachToken(indices, (m, s) => (sequences[m] = s));
   return sequences;

@@ -1,13 +1,6 @@
 /** The video encoder of V-JEPA (Bardes et al., arXiv 2404.08471), and its picture variant. */
 
-import {
-  type DType,
-  Generator,
-  nn,
-  type Tensor,
-  tensor,
-  scope,
-} from "@avjepa/core";
+import { type DType, Generator, nn, type Tensor, tensor } from "@avjepa/core";
 import {
   refuse,
   requireMultiple,
@@ -19,8 +12,6 @@ import { Blank } from "./init.ts";
 import {
   type Embedded,
   embedTokens,
-  encode,
-  encodeLayers,
   presentTokens,
   type Stream,
   type Trunk,
@@ -35,8 +26,9 @@ import {
 import { type ParameterOptions, PatchProjection } from "./patch-embed.ts";
 import { type Grid, positionTable, widthMultiple } from "./positions.ts";
 import { type VitDims, vitDims, type VitSize } from "./sizes.ts";
-import type { PackedIndices, Tokens } from "./tokens.ts";
+import type { PackedIndices } from "./tokens.ts";
 import { type Block, makeBlocks } from "./vit.ts";
+import { VitEncoder } from "./vit-encoder.ts";
 
 /** Where and as what a model is made. */
 export interface ModelOptions {
@@ -193,7 +185,7 @@ export function tableParameter(
  * const encoder = new VideoEncoder({ size: "vit_tiny", crop: 64 });
  * const h = encoder.forward({ video }); // [B · 8 · 4 · 4, 192]
  */
-export class VideoEncoder extends nn.Module {
+export class VideoEncoder extends VitEncoder {
   /** `[1, N, D]`, frozen; null with rotary positions. */
   readonly posEmbed: nn.Parameter | null;
   readonly patchEmbed: VideoPatchEmbed;
@@ -250,30 +242,6 @@ export class VideoEncoder extends nn.Module {
     return this.#settings.rotary ? "rotary" : "sincos";
   }
 
-  /**
-   * @param input `video` as EncoderInput says; another size than the
-   *   constructor's has its positions interpolated.
-   * @param indices tokens to keep, under any number of masks at once; default all.
-   * @returns the kept tokens' features, in the order of `indices`.
-   * @throws AvjepaError AVJ_SHAPE when input or indices do not fit.
-   */
-  forward(input: EncoderInput, indices?: PackedIndices): Tokens {
-    return scope(() => {
-      return encode(this.#trunk, this.#embed(input, indices));
-    });
-  }
-
-  /** The features after some blocks (counted from 0), each through the last norm. */
-  forwardLayers(
-    input: EncoderInput,
-    layers: readonly number[],
-    indices?: PackedIndices,
-  ): Tokens[] {
-    return scope(() => {
-      return encodeLayers(this.#trunk, this.#embed(input, indices), layers);
-    });
-  }
-
   /** A model of the same values. @param options.frozen without gradients, as target encoders are. */
   clone(options: { frozen?: boolean } = {}): VideoEncoder {
     return cloneModule(
@@ -283,7 +251,7 @@ export class VideoEncoder extends nn.Module {
     );
   }
 
-  #embed(input: EncoderInput, indices?: PackedIndices): Embedded {
+  protected embed(input: EncoderInput, indices?: PackedIndices): Embedded {
     const video = input.video
       ? videoStream(
           input.video,
@@ -298,7 +266,7 @@ export class VideoEncoder extends nn.Module {
     );
   }
 
-  get #trunk(): Trunk {
+  protected get trunk(): Trunk {
     const { embedDim, numHeads } = this.dims;
     return {
       blocks: this.blocks,
@@ -310,7 +278,7 @@ export class VideoEncoder extends nn.Module {
 }
 
 /** Holds the projection under its state-dict name. */
-export class VideoPatchEmbed extends nn.Module {
+class VideoPatchEmbed extends nn.Module {
   readonly proj: PatchProjection;
 
   constructor(

@@ -152,7 +152,7 @@ export function encoderFacts({ state }: Checkpoint): EncoderFacts {
 }
 
 /** Makes an encoder of these sizes, without initial values. */
-export function blankEncoder(
+function blankEncoder(
   facts: EncoderFacts,
   options: Omit<FrozenModelOptions, "key">,
 ): VideoEncoder | AudioVideoEncoder {
@@ -357,7 +357,7 @@ export async function loadFrozenModels(
  * Position tables are formulas: at another size than the run's the one of that
  * size takes the checkpoint's place.
  */
-export function fitPositions(
+function fitPositions(
   encoder: nn.Module,
   weights: nn.StateDict,
   facts: Pick<EncoderFacts, "crop" | "frames">,

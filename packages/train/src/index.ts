@@ -26,10 +26,8 @@ export type { LockHolder } from "./run_folder.ts";
 export { exitStopped, StopFlag } from "./signals.ts";
 export type { StopSignal } from "./signals.ts";
 export {
-  blankEncoder,
   checkpointPath,
   encoderFacts,
-  fitPositions,
   loadFrozenModel,
   loadFrozenModels,
   requireModel,

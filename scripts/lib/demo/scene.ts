@@ -11,7 +11,7 @@ export const values = 4;
 
 /** Side of a picture, in pixels; frames of a clip; frames a second. */
 export const size = 32;
-export const frameCount = 8;
+const frameCount = 8;
 export const fps = 6;
 /** Samples a second, and of a clip: a little longer than the picture. */
 export const sampleRate = 16_000;

@@ -219,7 +219,7 @@ export function formatIndex(report: IndexReport): string[] {
   const rows: [name: string, text: string][] = [
     [
       report.index,
-      `${count(files)} files in ${count(report.classes)} classes, ${count(files - bad.length)} readable`,
+      `${count(files)} files in ${report.classes === 1 ? "1 class" : `${count(report.classes)} classes`}, ${count(files - bad.length)} readable`,
     ],
   ];
   if (seconds)

@@ -58,7 +58,7 @@ export function clipPlans(config: ResolvedEvalConfig): {
 }
 
 /** Samples of a batch, so that a forward pass is of a moderate size. */
-export function batchOf(
+function batchOf(
   { facts }: FrozenModel,
   config: ResolvedEvalConfig,
   plan: ClipPlan,
@@ -134,7 +134,7 @@ export function openClips(
 }
 
 /** How a sample's clips become sequences. */
-export function sequenceOptions(
+function sequenceOptions(
   config: ResolvedEvalConfig,
   plan: ClipPlan,
   inputs: Inputs,

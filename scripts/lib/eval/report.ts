@@ -52,7 +52,7 @@ export interface TestedTask {
 }
 
 /** What predictions are worth. */
-export function figuresOf(
+function figuresOf(
   predictions: Predictions,
   labels: Labels,
   multiLabel: boolean,

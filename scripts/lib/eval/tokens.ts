@@ -29,7 +29,7 @@ export interface TokenMaker extends SourceContext {
 }
 
 /** The folder below which tokens are kept. */
-export function cacheRoot({ cache, logging }: ResolvedEvalConfig): string {
+function cacheRoot({ cache, logging }: ResolvedEvalConfig): string {
   if (cache.folder !== null) return cache.folder;
   const { AVJEPA_CACHE } = process.env;
   return AVJEPA_CACHE

@@ -109,7 +109,7 @@ function patterned(name: string): Draw {
       case "shuffle":
         return stream.draw("shuffle", counts(numbers[0] ?? count));
       case "choice":
-        // `choice5`: Python's, from so many; `choice_15_x8`: numpy's, without replacement.
+        // `choice5`: Python's, from so many; `choice_15_x8`: numpy's.
         return name.includes("x")
           ? stream.draw("choice", [numbers[0] as number], count)
           : stream.draw("below", [numbers[0] as number], count);

@@ -14,7 +14,7 @@ mod resample;
 mod track;
 
 use crate::error::{MediaError, Result};
-use crate::library::check_file;
+use crate::regular_file::check_file;
 use film_sound::FilmSound;
 use plain_sound::PlainSound;
 use std::path::Path;

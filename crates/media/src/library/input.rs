@@ -3,6 +3,7 @@
 use super::abi::{Api, FileInfo, FrameInfo, NO_PTS, PacketInfo, Status, StreamInfo, Text};
 use super::{api, last_error};
 use crate::error::{MediaError, Result};
+use crate::regular_file::check_file;
 use std::ffi::c_void;
 use std::io::Read;
 use std::mem::zeroed;
@@ -165,20 +166,4 @@ fn is_text(path: &Path) -> bool {
     // A character may be cut in two at the end.
     let is_utf8 = std::str::from_utf8(&head).map_or_else(|e| e.error_len().is_none(), |_| true);
     read.is_ok() && is_utf8 && head.iter().all(printable)
-}
-
-/// Refuses what would hang or mislead a demuxer, in words better than its own.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
-    let meta = std::fs::metadata(path).map_err(|error| MediaError::media(path, error.to_string()))?;
-    if meta.is_dir() {
-        return Err(MediaError::media(path, "is a folder, not a media file"));
-    }
-    if !meta.is_file() {
-        return Err(MediaError::media(path, "not a regular file"));
-    }
-    if meta.len() == 0 {
-        return Err(MediaError::media(path, "the file is empty (0 bytes)"));
-    }
-    // Unreadable is better said by the system than by libav.
-    std::fs::File::open(path).map(drop).map_err(|error| MediaError::media(path, error.to_string()))
 }

@@ -15,6 +15,7 @@ use crate::error::{MediaError, Result};
 use crate::index::Index;
 use crate::order::Draw;
 use crate::random::{NumpyRng, Purpose, SampleRng};
+use crate::regular_file::check_file;
 use crate::transform::{ClipTransform, Frames, ReferenceDraws, evaluation_views, normalise};
 use crate::video::{OpenOptions, VideoFile};
 
@@ -81,7 +82,8 @@ impl ClipSource {
         let frames = self.sample_frames(draw, &video)?;
         if let Some(short) = frames.iter().find(|clip| clip.repeated > 0) {
             let (count, repeated) = (video.pts().len(), short.repeated);
-            let reason = format!("{count} frames are fewer than a clip takes: the last is repeated {repeated} times");
+            let times = if repeated == 1 { "once".to_owned() } else { format!("{repeated} times") };
+            let reason = format!("{count} frames are fewer than a clip takes: the last is repeated {times}");
             notes.push(Note { kind: EventKind::Short, reason });
         }
         let indices: Vec<usize> = frames.iter().flat_map(|clip| clip.indices.iter().copied()).collect();
@@ -237,15 +239,7 @@ impl ClipSource {
     }
 
     fn check_size(&self, path: &Path) -> Result<()> {
-        let size = std::fs::metadata(path)
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => MediaError::media(path, "there is no such file"),
-                _ => MediaError::media(path, error.to_string()),
-            })?
-            .len();
-        if size == 0 {
-            return Err(MediaError::media(path, "the file is empty"));
-        }
+        let size = check_file(path)?;
         if self.config.compat == Compat::Reference && !REFERENCE_SIZES.contains(&size) {
             let message = format!("{size} bytes: with meta.compat: reference a file has from 1 kB to 1 GB");
             return Err(MediaError::media(path, message));

@@ -148,6 +148,19 @@ fn crowded_reference_masks_end() {
     check_lists(&batch[0][1].audio_context, &batch[0][1].audio_target, 96);
 }
 
+/// The published generator with sound knows no limit on the context; the one without does.
+#[test]
+fn a_reference_limit_is_for_pictures_alone() {
+    let limited = || vec![MaskConfig { max_keep: Some(5), ..MaskConfig::default() }];
+    let context = |audio, generators| {
+        let grid = MaskGrid { video: Some([8, 14, 14]), audio };
+        ReferenceMasks::new(generators, grid, 7, 3).unwrap().next_batch(2)[0][0].video_context.clone()
+    };
+    assert_eq!(context(None, limited()).len(), 5);
+    let sound = Some(AudioGrid::new(8, 12));
+    assert_eq!(context(sound, limited()), context(sound, vec![MaskConfig::default()]));
+}
+
 #[test]
 fn clips_and_generators_differ_but_shipped_shares_are_kept() {
     let grid = MaskGrid { video: Some([8, 14, 14]), audio: Some(AudioGrid::new(8, 12)) };

@@ -230,25 +230,27 @@ fn decode_through(path: &Path, stream: i32, enough: impl Fn(u32) -> bool) -> Res
 }
 
 /// Times for frames in the order they were shown: the packet's pts, else (as FFmpeg guesses) the dts of the packet whose
-/// arrival released the frame, else one frame after the previous one. Never descending.
+/// arrival released the frame, else one frame after the previous one, or before the first that has a time. Never descending.
 fn times(packets: &[Packet], shown: &[Shown], stream: &StreamInfo) -> Vec<Frame> {
     let ticks = f64::from(stream.time_base_den) / f64::from(stream.time_base_num);
     let step = (ticks * f64::from(stream.fps_den) / f64::from(stream.fps_num.max(1))).round().max(1.0) as i64;
-    let mut frames: Vec<Frame> = Vec::with_capacity(shown.len());
     let mut known = HashSet::new();
-    for s in shown {
-        let Some(packet) = packets.get(s.packet as usize) else { continue };
-        if !known.insert(s.packet) {
-            continue;
-        }
-        let next = frames.last().map(|last| last.time + step);
-        let stated = [packet.pts, s.sent_dts].into_iter().find(|&time| time != NO_PTS);
-        let time = match (stated, frames.last()) {
-            (Some(time), Some(last)) if time <= last.time => last.time + step,
-            (Some(time), _) => time,
-            (None, _) => next.unwrap_or(0),
-        };
-        frames.push(Frame { packet: s.packet, time });
+    let stated: Vec<(u32, Option<i64>)> = shown
+        .iter()
+        .filter(|s| known.insert(s.packet))
+        .filter_map(|s| {
+            let packet = packets.get(s.packet as usize)?;
+            Some((s.packet, [packet.pts, s.sent_dts].into_iter().find(|&time| time != NO_PTS)))
+        })
+        .collect();
+    let first = (0..).zip(&stated).find_map(|(i, (_, time))| time.map(|time| time - i * step));
+    let mut next = first.unwrap_or(0);
+    let mut frames = Vec::with_capacity(stated.len());
+    for (packet, time) in stated {
+        let last = frames.last().map(|frame: &Frame| frame.time);
+        let time = time.filter(|&time| last.is_none_or(|last| time > last)).unwrap_or(next);
+        frames.push(Frame { packet, time });
+        next = time + step;
     }
     frames
 }

@@ -22,7 +22,7 @@ export interface PixelDecoderOptions {
 export type FeatureSource = "visible" | "masked";
 
 /** Layer norm, two hidden layers, the patch's values. */
-export class PatchHead extends nn.Module {
+class PatchHead extends nn.Module {
   readonly fc1: nn.Linear;
   readonly fc2: nn.Linear;
   readonly out: nn.Linear;

@@ -20,7 +20,7 @@ export const formatVersion = 1;
 export type Migrations = Readonly<Record<number, (state: State) => State>>;
 
 /** Format 1 is the first: nothing to migrate yet. */
-export const migrations: Migrations = {};
+const migrations: Migrations = {};
 
 /** A file of a checkpoint. */
 export interface FileEntry {
@@ -40,7 +40,7 @@ export interface State {
 }
 
 /** JSON with its keys in order. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   const sorted = (_: string, v: unknown): unknown =>
     typeof v === "object" && v !== null && !Array.isArray(v)
       ? Object.fromEntries(

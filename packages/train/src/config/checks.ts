@@ -238,6 +238,7 @@ function metaProblems({ meta }: PretrainConfig): Problem[] {
 
 /** Things that work and are probably not meant. */
 export function pretrainWarnings(config: PretrainConfig): string[] {
+  const { data } = config;
   const { epochs, ipe_scale, warmup } = config.optimization;
   const warnings: string[] = [];
   const { online_probe_train, online_probe_val } = config.logging;
@@ -250,9 +251,17 @@ export function pretrainWarnings(config: PretrainConfig): string[] {
       `optimization.warmup is ${warmup} of ${epochs} epochs: the learning rate only rises`,
     );
   const [time, rows, columns] = videoGrid(config);
-  if (config.data.modalities.includes("video") && time * rows * columns < 8)
+  if (data.modalities.includes("video") && time * rows * columns < 8)
     warnings.push(
       `a clip has only ${time * rows * columns} tokens (${time} × ${rows} × ${columns})`,
+    );
+  if (
+    data.mask_mode === "reference" &&
+    data.modalities.includes("audio") &&
+    config.mask.some(({ max_keep }) => max_keep !== null)
+  )
+    warnings.push(
+      "mask[].max_keep has no effect with sound under data.mask_mode: reference, as published; data.mask_mode: unbiased keeps to it",
     );
   return warnings;
 }

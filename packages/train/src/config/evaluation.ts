@@ -18,7 +18,7 @@ import {
 import { modelNames } from "./model.ts";
 
 /** The evaluations there are. */
-export const evalNames = [
+const evalNames = [
   "video_classification_frozen",
   "image_classification_frozen",
   "audio_classification",

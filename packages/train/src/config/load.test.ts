@@ -536,6 +536,15 @@ test("warm-up longer than the run is a warning", () => {
   expect(warnings.join()).toContain("only rises");
 });
 
+test("a limit that the published masks do not know is a warning, with sound", () => {
+  const warned = (...set: string[]) =>
+    load(base, { set: ["mask[0].max_keep=9", ...set] }).warnings.join();
+  const reference = "data.mask_mode=reference";
+  expect(warned()).not.toContain("max_keep");
+  expect(warned(reference, "app=vjepa")).not.toContain("max_keep");
+  expect(warned(reference)).toContain("max_keep has no effect");
+});
+
 test("an evaluation's errors", () => {
   writeFileSync(
     path,

@@ -4,7 +4,7 @@ import { z } from "zod";
 
 import { int, maybe, num, optional, orNull, pair } from "./key.ts";
 
-export const maskEntrySchema = z
+const maskEntrySchema = z
   .strictObject({
     num_blocks: maybe(
       int({ min: 1 }),

@@ -1,7 +1,7 @@
 /** The known word that a misspelt one was meant to be. */
 
 /** Edits from `a` to `b`, a swap of neighbours counting as one. */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

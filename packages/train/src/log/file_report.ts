@@ -33,5 +33,6 @@ export function summariseFiles(counts: FileCounts): string | null {
         `${count.toLocaleString("en-US")} ${count === 1 ? one : many}`,
     );
   const tried = counts.tried.toLocaleString("en-US");
-  return parts.length === 0 ? null : `of ${tried} files ${parts.join(", ")}`;
+  const files = counts.tried === 1 ? "file" : "files";
+  return parts.length === 0 ? null : `of ${tried} ${files} ${parts.join(", ")}`;
 }

@@ -80,7 +80,9 @@ function sampler(
     const audio = shape.audio?.seen
       ? heard(shape.audio.grid as [number, number], entry, tubes, random)
       : nothing;
-    const most = entry.max_keep ?? Infinity;
+    // As published: with sound there is no such limit.
+    const limited = config.data.mask_mode !== "reference" || !shape.audio;
+    const most = (limited ? entry.max_keep : null) ?? Infinity;
     return {
       context: { video: Math.min(video.context, most), audio: audio.context },
       target: { video: video.target, audio: audio.target },

@@ -1,7 +1,10 @@
 //! What a panic leaves behind. Every entry point catches panics and turns them into errors, so nothing is printed: the hook keeps the
 //! message and its place in the source, and the error that JavaScript gets names both.
+//!
+//! A library that is opened at run time has a standard library, and so a hook, of its own: each installs this one.
 
 use std::{
+    any::Any,
     panic::{self, PanicHookInfo},
     path::{Component, Path},
     sync::{Mutex, Once},
@@ -22,9 +25,7 @@ pub fn install() {
 }
 
 fn keep(info: &PanicHookInfo<'_>) {
-    let payload = info.payload();
-    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-    let message = text.unwrap_or("unknown cause").to_owned();
+    let message = text(info.payload()).to_owned();
     let place = info.location().map_or_else(String::new, |l| format!("{}:{}", short(l.file()), l.line()));
     let mut last = LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     // What cannot be caught ends the process: then this is the only word of it.
@@ -50,6 +51,16 @@ fn short(file: &str) -> String {
     parts[source..].join("/")
 }
 
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("unknown cause")
+}
+
+/// The message of the error that a caught panic becomes, with the place where it happened.
+pub fn describe(payload: &(dyn Any + Send)) -> String {
+    placed(&format!("internal error: {}", text(payload)))
+}
+
 /// `message` of an error that a caught panic became, with the place where it happened.
 pub fn placed(message: &str) -> String {
     match &*LAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) {
@@ -63,8 +74,8 @@ pub fn placed(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use avjepa_tensor::device::guard;
     use std::io::Write;
+    use std::panic::catch_unwind;
     use std::process::Command;
 
     #[test]
@@ -83,20 +94,20 @@ mod tests {
     #[ignore = "prints what the next test reads"]
     fn a_panic_by_itself() {
         install();
-        let error = guard("sum", || -> avjepa_tensor::Result<()> { panic!("index {} out of bounds", 7) }).unwrap_err();
-        writeln!(std::io::stdout(), "error: {}", placed(&error.message)).unwrap();
+        let panic = catch_unwind(|| panic!("index {} out of bounds", 7)).unwrap_err();
+        writeln!(std::io::stdout(), "error: {}", describe(panic.as_ref())).unwrap();
         std::thread::spawn(|| panic!("on another thread")).join().unwrap_err();
     }
 
     #[test]
     fn a_caught_panic_prints_nothing_and_names_its_place() {
         let program = std::env::current_exe().unwrap();
-        let arguments = ["--exact", "panics::tests::a_panic_by_itself", "--ignored", "--nocapture"];
+        let arguments = ["--exact", "tests::a_panic_by_itself", "--ignored", "--nocapture"];
         let output = Command::new(program).args(arguments).output().unwrap();
         assert!(output.status.success());
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         let printed = String::from_utf8_lossy(&output.stdout);
-        let error = "error: sum: internal error: index 7 out of bounds (binding/src/panics.rs:";
+        let error = "error: internal error: index 7 out of bounds (panics/src/lib.rs:";
         assert!(printed.contains(error), "{printed}");
     }
 }
