@@ -113,40 +113,6 @@ mod wgpu {
         assert!(distance(&values(&twin.grad().unwrap()), &grad(&logits)) <= 1e-5);
     }
 
-    /// Softmax, a loss over classes and their gradients; the largest of a row is its last, and one row has a NaN.
-    fn of_rows(device: &Arc<Device>, columns: usize) -> [Vec<f64>; 3] {
-        let mut x: Vec<f32> = (0..3 * columns).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
-        x[columns - 1] = 9.0;
-        x[3 * columns - 1] = f32::NAN;
-        let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let x = Var::leaf(Tensor::from_bytes(device, &[3, columns], DType::F32, bytes).unwrap(), None).unwrap();
-        let softmax = op::softmax(&x).unwrap();
-        let loss = op::cross_entropy(&x, &common::indices(device, &[0, columns as i32 - 1, 0]), 0.1).unwrap();
-        backward(&loss).unwrap();
-        [values(&softmax.tensor), values(&loss.tensor), values(&x.grad().unwrap())]
-    }
-
-    #[test]
-    #[ignore = "needs a graphics adapter"]
-    fn workgroups_agree_with_and_without_subgroups() {
-        for device in [gpu(), open("without:subgroups")] {
-            for columns in [1, 7, 64, 65, 1500] {
-                for (got, wanted) in of_rows(&device, columns).iter().zip(of_rows(&shared(), columns)) {
-                    for (g, w) in got.iter().zip(&wanted) {
-                        assert_eq!(g.is_nan(), w.is_nan(), "{columns} columns: {g} for {w}");
-                        assert!(
-                            w.is_nan() || (g - w).abs() <= 1e-5 * w.abs().max(1.0),
-                            "{columns} columns: {g} for {w}"
-                        );
-                    }
-                }
-            }
-            for (i, apart) in beside(&device, DType::F32).into_iter().enumerate() {
-                assert!(apart <= 1e-5, "tensor {i}: {apart:e}");
-            }
-        }
-    }
-
     #[test]
     #[ignore = "needs a graphics adapter"]
     fn a_run_is_bit_equal() {

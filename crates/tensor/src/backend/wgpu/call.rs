@@ -3,7 +3,7 @@
 use super::{
     Wgpu, lock,
     memory::{ALIGNMENT, Block},
-    source::{self, Access, Binding, Field, Helpers},
+    source::{self, Access, Binding, Field},
 };
 use crate::{
     dtype::DType,
@@ -21,19 +21,11 @@ use wgpu::{
 pub struct Family {
     pub name: &'static str,
     pub source: &'static str,
-    pub helpers: Helpers,
 }
 
 macro_rules! family {
     ($name:literal) => {
-        $crate::backend::wgpu::call::family!($name, Math)
-    };
-    ($name:literal, $helpers:ident) => {
-        $crate::backend::wgpu::call::Family {
-            name: $name,
-            source: include_str!(concat!("kernels/", $name, ".wgsl")),
-            helpers: $crate::backend::wgpu::source::Helpers::$helpers,
-        }
+        $crate::backend::wgpu::call::Family { name: $name, source: include_str!(concat!("kernels/", $name, ".wgsl")) }
     };
 }
 pub(super) use family;
@@ -218,8 +210,7 @@ impl<'a> Call<'a> {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let Call { bindings, fields, constants, family, entry, .. } = self;
-        let text = source::assemble(bindings, fields, constants, family, entry, gpu.subgroups);
+        let text = source::assemble(&self.bindings, &self.fields, &self.constants, self.family.source, self.entry);
         let pipeline = gpu.pipeline(self.family.name, self.entry, &text, &whole)?;
         let pipeline = Pipeline { pipeline, layout };
         lock(&self.on.pipelines).insert(key, pipeline.clone());

@@ -2,8 +2,8 @@
 
 use crate::error::{Code, Error, Result};
 
-/// None by default. `AVJEPA_WGPU_FAULT` sets it for a process: `lost:20`, `memory:1000000`, `shader:gemm`, `binding:65536` or
-/// `without:subgroups`, or several of them, separated by commas.
+/// None by default. `AVJEPA_WGPU_FAULT` sets it for a process: `lost:20`, `memory:1000000`, `shader:gemm` or `binding:65536`, or
+/// several of them, separated by commas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// The device is lost at the submission after so many.
@@ -14,8 +14,6 @@ pub struct Faults {
     pub shader: Option<String>,
     /// Kernels see no more bytes of a tensor than this.
     pub binding: Option<u64>,
-    /// The adapter seems to have no subgroups.
-    pub no_subgroups: bool,
 }
 
 impl Faults {
@@ -28,11 +26,10 @@ impl Faults {
                 Some(("lost", n)) if n.parse::<u64>().is_ok() => faults.lost_after = n.parse().ok(),
                 Some(("memory", n)) if n.parse::<u64>().is_ok() => faults.memory = n.parse().ok(),
                 Some(("binding", n)) if n.parse::<u64>().is_ok() => faults.binding = n.parse().ok(),
-                Some(("without", "subgroups")) => faults.no_subgroups = true,
                 Some(("shader", name)) if !name.is_empty() => faults.shader = Some(name.to_string()),
                 _ => {
                     return Err(Error::new(Code::Argument, format!("AVJEPA_WGPU_FAULT is \"{part}\""))
-                        .hint("lost:SUBMISSIONS, memory:BYTES, shader:FAMILY, binding:BYTES or without:subgroups; unset it for work"));
+                        .hint("lost:SUBMISSIONS, memory:BYTES, shader:FAMILY or binding:BYTES; unset it for work"));
                 }
             }
         }
@@ -46,17 +43,11 @@ mod tests {
 
     #[test]
     fn texts() {
-        let faults = Faults::parse("lost:20,memory:1000,shader:gemm,binding:4096,without:subgroups").unwrap();
-        let all = Faults {
-            lost_after: Some(20),
-            memory: Some(1000),
-            shader: Some("gemm".into()),
-            binding: Some(4096),
-            no_subgroups: true,
-        };
+        let faults = Faults::parse("lost:20,memory:1000,shader:gemm,binding:4096").unwrap();
+        let all = Faults { lost_after: Some(20), memory: Some(1000), shader: Some("gemm".into()), binding: Some(4096) };
         assert_eq!(faults, all);
         assert_eq!(Faults::parse("").unwrap(), Faults::default());
-        for bad in ["lost", "lost:x", "memory:-1", "shader:", "fire:1", "without:memory"] {
+        for bad in ["lost", "lost:x", "memory:-1", "shader:", "fire:1"] {
             assert_eq!(Faults::parse(bad).unwrap_err().code, Code::Argument, "{bad}");
         }
     }

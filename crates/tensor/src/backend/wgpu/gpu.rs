@@ -44,8 +44,6 @@ pub struct Gpu {
     queue: wgpu::Queue,
     pub limits: wgpu::Limits,
     pub info: wgpu::AdapterInfo,
-    /// Whether kernels use subgroups.
-    pub subgroups: bool,
     /// What messages call the device.
     pub name: String,
     pub(super) tally: Tally,
@@ -55,20 +53,14 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the adapter with all of its limits, and the features that kernels use.
+    /// Opens the adapter with all of its limits.
     ///
     /// # Errors
     /// `AVJ_DEVICE` when the driver refuses.
     pub fn open(name: &str, adapter: &wgpu::Adapter, faults: Faults) -> Result<Gpu> {
         let (info, mut limits) = (adapter.get_info(), adapter.limits());
-        let mut features = adapter.features() & wgpu::Features::SUBGROUP;
-        if faults.no_subgroups {
-            features.remove(wgpu::Features::SUBGROUP);
-        }
-        let subgroups = features.contains(wgpu::Features::SUBGROUP);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("avjepa"),
-            required_features: features,
             required_limits: limits.clone(),
             ..Default::default()
         });
@@ -88,7 +80,7 @@ impl Gpu {
             lock(&uncaptured).other.get_or_insert(error);
         }));
         let (tally, held) = (Tally::default(), AtomicU64::new(0));
-        Ok(Gpu { device, queue, limits, info, subgroups, name: name.to_string(), tally, fault, faults, held })
+        Ok(Gpu { device, queue, limits, info, name: name.to_string(), tally, fault, faults, held })
     }
 
     /// # Errors

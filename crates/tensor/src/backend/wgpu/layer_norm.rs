@@ -12,7 +12,7 @@ use crate::{
     error::Result,
 };
 
-const LAYER_NORM: Family = family!("layer_norm", Group);
+const LAYER_NORM: Family = family!("layer_norm");
 
 /// Rows of a column that one thread sums.
 const HEIGHT: usize = 64;

@@ -10,7 +10,7 @@ use crate::{
     error::Result,
 };
 
-const LP_LOSS: Family = family!("lp_loss", Group);
+const LP_LOSS: Family = family!("lp_loss");
 
 impl Wgpu {
     fn lp_loss_call(&self, entry: &'static str, d: &LpLoss) -> Result<Call<'_>> {

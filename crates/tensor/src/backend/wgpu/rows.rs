@@ -11,7 +11,7 @@ use crate::{
 };
 use std::ops::Range;
 
-const SOFTMAX: Family = family!("softmax", Group);
+const SOFTMAX: Family = family!("softmax");
 
 /// Threads for a row of so many columns.
 pub fn width(columns: usize) -> usize {

@@ -4,7 +4,6 @@
 //! writes `put_y(i, value)`, `put2_y(i, a, b)` (two neighbours) and `old_y(i)`. bfloat16 lies packed, two in a word, and is computed
 //! with in f32; a word may belong to two threads, so halves are exchanged atomically.
 
-use super::call::Family;
 use crate::dtype::DType;
 use std::fmt::Write;
 
@@ -43,25 +42,6 @@ pub enum Field {
 /// Helpers for every family.
 const MATH: &str = include_str!("kernels/math.wgsl");
 
-/// Helpers of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Helpers {
-    /// [`MATH`] alone.
-    Math,
-    /// What a workgroup of `WIDTH` threads, a constant of the call, finds together.
-    Group,
-}
-
-impl Helpers {
-    fn text(self, subgroups: bool) -> &'static str {
-        match self {
-            Helpers::Math => "",
-            Helpers::Group if subgroups => include_str!("kernels/group_subgroups.wgsl"),
-            Helpers::Group => include_str!("kernels/group.wgsl"),
-        }
-    }
-}
-
 /// What a line that begins a part of a family's file starts with: the part is for the entry named after it only.
 const ENTRY: &str = "//: entry ";
 
@@ -70,9 +50,8 @@ pub fn assemble(
     bindings: &[Binding],
     fields: &[Field],
     constants: &[(&'static str, String)],
-    family: &Family,
+    family: &str,
     entry: &str,
-    subgroups: bool,
 ) -> String {
     let mut text = String::from("struct Params {\n");
     for b in bindings {
@@ -90,14 +69,13 @@ pub fn assemble(
         let _ = writeln!(text, "{kind} {name} = {value};");
     }
     text.push_str(MATH);
-    text.push_str(family.helpers.text(subgroups));
     for (i, b) in bindings.iter().enumerate() {
         let storage = storage(b);
         let _ = writeln!(text, "@group(0) @binding({}) var<storage, read_write> {}_data: {storage};", i + 1, b.name);
         text.push_str(&functions(b).replace("NAME", b.name));
     }
     let mut own = true;
-    for line in family.source.lines() {
+    for line in family.lines() {
         match line.strip_prefix(ENTRY) {
             Some(name) => own = name.trim() == entry,
             None if own => text.extend([line, "\n"]),
