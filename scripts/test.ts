@@ -48,7 +48,12 @@ check(
   "mend with: bun fmt",
 );
 check("types", ["bun", "check"], "mend the errors above");
-cargoTests();
+cargoTests("cargo test", [...packages, "--no-fail-fast"]);
+if (withWgpu)
+  cargoTests("cargo test of wgpu", [
+    ...[...packages, "--test", "wgpu"],
+    ...["--", "--ignored"],
+  ]);
 bunTests();
 
 rmSync(scratch, { recursive: true, force: true });
@@ -72,17 +77,9 @@ function check(name: string, command: string[], remedy: string): void {
 }
 
 /** The Rust tests; each suite closes with its own counts. */
-function cargoTests(): void {
+function cargoTests(name: string, args: string[]): void {
   const { output, exitCode } = twice(
-    [
-      "cargo",
-      "test",
-      "--release",
-      "--locked",
-      ...packages,
-      "--no-fail-fast",
-      ...(withWgpu ? ["--", "--include-ignored"] : []),
-    ],
+    ["cargo", "test", "--release", "--locked", ...args],
     ({ output }) => /\(signal: \d+/.test(output),
   );
   const counts = [
@@ -96,7 +93,7 @@ function cargoTests(): void {
   failed += sum(2) + silent;
   if (exitCode !== 0) console.log(output);
   console.log(
-    `${exitCode === 0 ? "ok   " : "FAIL "} cargo test: ${sum(1)} passed, ${sum(2) + silent} failed`,
+    `${exitCode === 0 ? "ok   " : "FAIL "} ${name}: ${sum(1)} passed, ${sum(2) + silent} failed`,
   );
 }
 

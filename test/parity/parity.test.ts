@@ -77,7 +77,7 @@ for (const [kind, own] of Map.groupBy(cases, (found) => found.kind)) {
             }
             fresh.finish();
             passed++;
-          }, 300_000);
+          }, 900_000);
         }
       }
     }

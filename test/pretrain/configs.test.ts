@@ -15,9 +15,9 @@ afterAll(() => clips[Symbol.dispose]());
 const shipped = readdirSync(join(root, "configs/pretrain")).sort();
 const trained = shipped.filter((name) => !name.includes("prediction"));
 
-test("there are the published ten, and the demo's", () => {
-  expect(shipped).toHaveLength(11);
-  expect(trained).toHaveLength(8);
+test("there are the published ten, the demo's, and the smallest", () => {
+  expect(shipped).toHaveLength(12);
+  expect(trained).toHaveLength(9);
 });
 
 test.each(trained)(

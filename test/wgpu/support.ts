@@ -37,3 +37,16 @@ export function pretrainOnWgpu(
   );
   return run();
 }
+
+/** Pretrains on {@link device} with one of `AVJEPA_WGPU_FAULT`'s faults. */
+export function pretrainWithFault(
+  fault: string,
+  args: readonly string[],
+): ReturnType<typeof pretrain> {
+  process.env.AVJEPA_WGPU_FAULT = fault;
+  try {
+    return pretrainOnWgpu(args);
+  } finally {
+    delete process.env.AVJEPA_WGPU_FAULT;
+  }
+}

@@ -113,6 +113,41 @@ mod wgpu {
         assert!(distance(&values(&twin.grad().unwrap()), &grad(&logits)) <= 1e-5);
     }
 
+    /// Results and gradients of `f` on the CPU and on `device`.
+    fn same(device: &Arc<Device>, x: &Var, f: impl Fn(&Var) -> Var) {
+        let (x, twin) = (moved(x, &shared()), moved(x, device));
+        let (y, y_twin) = (f(&x), f(&twin));
+        backward(&y).unwrap();
+        backward(&y_twin).unwrap();
+        assert!(distance(&values(&y_twin.tensor), &values(&y.tensor)) <= 1e-5);
+        assert!(distance(&values(&twin.grad().unwrap()), &grad(&x)) <= 1e-5);
+    }
+
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn picked_rows_losses_and_patches_larger_than_a_binding() {
+        let device = open("binding:28672");
+        // 57600 bytes of rows, of which 67200 are picked; some twice, some never.
+        let picked: Vec<i32> = (0..700).map(|i| i * 131 % 600).collect();
+        let x = leaf(&shared(), &[600, 24], DType::F32, 43);
+        same(&device, &x, |x| op::index_select(x, &offsets(x.tensor.device(), &picked)).unwrap());
+        // Targets are seen whole: 19200 bytes.
+        let goals = leaf(&shared(), &[200, 24], DType::F32, 44);
+        let rows: Vec<i32> = (0..600).map(|i| i * 7 % 200).collect();
+        same(&device, &x, |x| {
+            let goals = moved(&goals, x.tensor.device());
+            op::lp_loss(x, &goals, &offsets(x.tensor.device(), &rows), 2.0, Some(1e-6)).unwrap()
+        });
+        let goals = leaf(&shared(), &[600, 24], DType::F32, 45);
+        same(&device, &x, |x| op::binary_cross_entropy(x, &moved(&goals, x.tensor.device()).tensor).unwrap());
+        // 25600 bytes a sample.
+        let x = leaf(&shared(), &[6, 1, 4, 40, 40], DType::F32, 46);
+        same(&device, &x, |x| {
+            let y = op::patchify(x, [2, 8, 8], None, &[], &[], DType::F32).unwrap();
+            op::unary(&y, avjepa_tensor::backend::Unary::Square).unwrap()
+        });
+    }
+
     #[test]
     #[ignore = "needs a graphics adapter"]
     fn a_run_is_bit_equal() {

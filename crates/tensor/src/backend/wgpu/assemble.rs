@@ -25,7 +25,10 @@ impl Wgpu {
         }
         let nothing = d.rows.view(0, &[0])?;
         let mut first = 0;
-        for source in d.sources.iter().filter(|s| s.rows() > 0) {
+        for (source, stretch) in d.sources.iter().flat_map(|s| {
+            self.parts(s.rows(), &[columns * s.dtype.size()]).into_iter().map(move |stretch| (s, stretch))
+        }) {
+            let source = &rows_of(source, &stretch, columns)?;
             for part in self.parts(rows, &[columns * d.y.dtype.size()]) {
                 let call = Call::new(self, ASSEMBLE, "gather").input("source", source)?;
                 let call = call.input("rows", &rows_of(&d.rows, &part, 1)?)?;
@@ -50,8 +53,22 @@ impl Wgpu {
         let (rows, columns) = (d.dst.rows(), d.dst.columns());
         let sent = self.values(&d.rows)?;
         let table = sent.table(self, "senders", [d.first, rows], |sent| lists(sent, d.first, rows))?;
-        let call = Call::new(self, ASSEMBLE, "scatter").input("src", &d.src)?.output("dst", &d.dst, d.accumulate)?;
-        let call = call.block("lists", &table, DType::I32, Access::Table)?;
-        call.word("rows", rows).word("columns", columns).run((rows * columns.div_ceil(2)).div_ceil(256))
+        let mut from = self.parts(d.src.rows(), &[columns * d.src.dtype.size()]);
+        if from.is_empty() {
+            // Nothing is sent; zeros are written all the same.
+            from.push(0..0);
+        }
+        for (i, senders) in from.iter().enumerate() {
+            let src = rows_of(&d.src, senders, columns)?;
+            for part in self.parts(rows, &[columns * d.dst.dtype.size()]) {
+                let call = Call::new(self, ASSEMBLE, "scatter").input("src", &src)?;
+                let call = call.output("dst", &rows_of(&d.dst, &part, columns)?, d.accumulate || i > 0)?;
+                let call = call.block("lists", &table, DType::I32, Access::Table)?.word("all", rows);
+                let call = call.word("senders_first", senders.start).word("senders", senders.len());
+                let call = call.word("first", part.start).word("rows", part.len()).word("columns", columns);
+                call.run((part.len() * columns.div_ceil(2)).div_ceil(256))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     Wgpu,
+    adapter::SHARED_MEMORY,
     call::{Call, Family, family},
     indices::Integers,
     memory::Block,
@@ -24,19 +25,37 @@ struct Part {
     kv: Range<usize>,
 }
 
-/// Tokens of a tile, and those walked over at a time, so that both sides fit into 32 KiB.
+/// Tokens of a tile, and those walked over at a time, so that what lies in shared memory fits.
 #[derive(Clone, Copy)]
 struct Sizes {
     rows: usize,
     columns: usize,
 }
 
+/// The largest that fit: each side's tokens lie there `tables` times (queries, keys, …), and `weights` vectors of four rows a column.
+fn sizes(head_dim: usize, tables: usize, weights: usize) -> Sizes {
+    let pitch = head_dim.div_ceil(4) | 1;
+    let fits = |s: &Sizes| {
+        let fours = s.rows / 4;
+        let vectors = tables * (s.rows + s.columns) * pitch + weights * s.columns * (fours + 1) + 8 * fours;
+        16 * vectors <= SHARED_MEMORY as usize
+    };
+    let all = [(32, 32), (32, 16), (16, 16), (16, 8)].map(|(rows, columns)| Sizes { rows, columns });
+    all.into_iter().find(fits).expect("heads of 128 columns fit")
+}
+
 fn forward_sizes(head_dim: usize) -> Sizes {
-    Sizes { rows: 32, columns: if head_dim <= 96 { 32 } else { 16 } }
+    sizes(head_dim, 1, 1)
 }
 
 fn backward_sizes(head_dim: usize) -> Sizes {
-    Sizes { rows: 16, columns: if head_dim <= 96 { 16 } else { 8 } }
+    sizes(head_dim, 2, 2)
+}
+
+/// Whether a head's rows can be read by fours.
+fn aligned(c: &Columns, head_dim: usize) -> bool {
+    let size = c.tensor.dtype.size();
+    [c.stride, c.column, head_dim, c.tensor.offset / size].iter().all(|n| n.is_multiple_of(4))
 }
 
 /// Of each tile of `rows` tokens of one side: its first token and the one after its last, and those of the other side's sequence;
@@ -57,6 +76,19 @@ fn tiles(own: &[i32], other: &[i32], part: &Range<usize>, rows: usize) -> Vec<u3
 /// Tiles in a table of those of `tokens`.
 fn count(table: &Block, tokens: &Range<usize>) -> usize {
     if tokens.is_empty() { 0 } else { table.len as usize / 16 }
+}
+
+/// Tells a kernel of a tensor that it reads by fours where it can.
+fn by_fours<'a>(call: Call<'a>, name: &'static str, t: &Tensor, fours: bool) -> Result<Call<'a>> {
+    if fours { call.input4(name, t) } else { call.input(name, t) }
+}
+
+/// Queries, keys and values of a part.
+fn qkv<'a>(mut call: Call<'a>, d: &Attention, part: &Part) -> Result<Call<'a>> {
+    for (name, columns, tokens) in [("q", &d.q, &part.q), ("k", &d.k, &part.kv), ("v", &d.v, &part.kv)] {
+        call = by_fours(call, name, &tokens_of(columns, tokens)?, aligned(columns, d.head_dim))?;
+    }
+    Ok(call)
 }
 
 /// The rows of some tokens.
@@ -113,10 +145,9 @@ impl Wgpu {
     pub(super) fn attend(&self, d: &Attention) -> Result<()> {
         let sizes = forward_sizes(d.head_dim);
         for (part, [tiles, _]) in self.plan(d, sizes)? {
-            let (q, kv) = (tokens_of(&d.q, &part.q)?, [tokens_of(&d.k, &part.kv)?, tokens_of(&d.v, &part.kv)?]);
             let width = d.heads * d.head_dim;
             let out = d.out.view(part.q.start * width, &[part.q.len() * width])?;
-            let call = Call::new(self, ATTENTION, "forward").input("q", &q)?.input("k", &kv[0])?.input("v", &kv[1])?;
+            let call = qkv(Call::new(self, ATTENTION, "forward"), d, &part)?;
             let call = call.output("out", &out, false)?.output("lse", &d.lse, false)?;
             let count = count(&tiles, &part.q);
             self.head(call, d, sizes, &tiles, &part)?.word("count", count).run(count * d.heads)?;
@@ -136,6 +167,7 @@ impl Wgpu {
         let call = call.block("tiles", tiles, DType::I32, Access::Table)?;
         let call = call.constant("ROWS", format!("{}u", sizes.rows)).constant("COLUMNS", format!("{}u", sizes.columns));
         let call = call.constant("WIDE", format!("{}u", d.head_dim.div_ceil(4)));
+        let call = call.constant("WHOLE", d.head_dim.is_multiple_of(4));
         let call = call.word("heads", d.heads).word("width", d.head_dim).float("scale", d.scale);
         let call = call.word("q_stride", d.q.stride).word("q_first", d.q.column);
         let call = call.word("k_stride", d.k.stride).word("k_first", d.k.column);
@@ -149,21 +181,20 @@ impl Wgpu {
         let sizes = backward_sizes(f.head_dim);
         let width = f.heads * f.head_dim;
         for (part, [q_tiles, kv_tiles]) in self.plan(f, sizes)? {
-            let (q, kv) = (tokens_of(&f.q, &part.q)?, [tokens_of(&f.k, &part.kv)?, tokens_of(&f.v, &part.kv)?]);
             let of = |t: &Tensor| t.view(part.q.start * width, &[part.q.len() * width]);
             let (out, dout) = (of(&f.out)?, of(&d.dout)?);
+            let fours = f.head_dim.is_multiple_of(4) && (dout.offset / dout.dtype.size()).is_multiple_of(4);
             let along = self.scratch(f.heads * part.q.len())?;
-            let call = Call::new(self, ATTENTION, "along");
+            // The head of the file speaks of queries, keys and values.
+            let call = qkv(Call::new(self, ATTENTION, "along"), f, &part)?;
             let call = call.input("dout", &dout)?.input("result", &out)?;
             let call = call.block("along", &along, DType::F32, Access::Write)?;
-            // The head of the file speaks of all of them.
-            let call = call.input("q", &q)?.input("k", &kv[0])?.input("v", &kv[1])?;
             let call = self.head(call, f, sizes, &q_tiles, &part)?.word("count", part.q.len());
             call.run((part.q.len() * f.heads).div_ceil(64))?;
             for (entry, tiles) in [("queries_grad", &q_tiles), ("keys_grad", &kv_tiles)] {
                 let queries = entry == "queries_grad";
-                let mut call = Call::new(self, ATTENTION, entry);
-                call = call.input("q", &q)?.input("k", &kv[0])?.input("v", &kv[1])?.input("dout", &dout)?;
+                let mut call = qkv(Call::new(self, ATTENTION, entry), f, &part)?;
+                call = by_fours(call, "dout", &dout, fours)?;
                 call = call.input("lse", &f.lse)?.block("along", &along, DType::F32, Access::Read)?;
                 call = self.head(call, f, sizes, tiles, &part)?.word("along_tokens", part.q.len());
                 call = match queries {

@@ -16,8 +16,8 @@ use std::{ops::Range, sync::Arc};
 
 const GEMM: Family = family!("gemm");
 
-/// Elements of a tile's side.
-const TILE: usize = 64;
+/// Elements of a block's side: a workgroup makes a tile of one or two blocks along each side of C.
+const BLOCK: usize = 32;
 /// Workgroups that keep a device busy; fewer tiles than that, and a long sum is cut into stretches.
 const BUSY: usize = 128;
 /// The shortest stretch worth a pass of its own.
@@ -63,7 +63,7 @@ impl Wgpu {
     }
 
     fn one_product(&self, d: &Gemm) -> Result<()> {
-        let tiles = d.m.div_ceil(TILE) * d.n.div_ceil(TILE);
+        let tiles = d.m.div_ceil(BLOCK * blocks(d.m)) * d.n.div_ceil(BLOCK * blocks(d.n));
         let plain = d.batch == 1 && d.bias.is_none() && matches!(d.epilogue, Epilogue::None);
         let splits = BUSY.div_ceil(tiles).min(d.k / STRETCH);
         if !plain || splits < 2 {
@@ -81,8 +81,10 @@ impl Wgpu {
             Layout::TN => [d.m, d.n],
         };
         let mut call = Call::new(self, GEMM, "gemm");
-        call = if aligned(&d.a, a_width) { call.input4("a", &d.a)? } else { call.input("a", &d.a)? };
-        call = if aligned(&d.b, b_width) { call.input4("b", &d.b)? } else { call.input("b", &d.b)? };
+        let (a_fours, b_fours) = (aligned(&d.a, a_width), aligned(&d.b, b_width));
+        call = if a_fours { call.input4("a", &d.a)? } else { call.input("a", &d.a)? };
+        call = if b_fours { call.input4("b", &d.b)? } else { call.input("b", &d.b)? };
+        call = call.constant("A_FOURS", a_fours).constant("B_FOURS", b_fours);
         let (count, split) = match target {
             Target::Tensor => {
                 call = call.output("c", &d.c, d.accumulate)?;
@@ -113,8 +115,15 @@ impl Wgpu {
         call = call.constant("ROUND_A", rounds(&d.a)).constant("ROUND_B", rounds(&d.b));
         call = call.constant("HAS_BIAS", d.bias.is_some()).constant("SPLIT", matches!(target, Target::Parts(..)));
         call = call.word("m", d.m).word("n", d.n).word("k", d.k).word("count", count).word("stretch", split);
-        call.run(d.m.div_ceil(TILE) * d.n.div_ceil(TILE) * count)
+        let (high, wide) = (blocks(d.m), blocks(d.n));
+        call = call.constant("HIGH", format!("{high}u")).constant("WIDE", format!("{wide}u"));
+        call.run(d.m.div_ceil(BLOCK * high) * d.n.div_ceil(BLOCK * wide) * count)
     }
+}
+
+/// Blocks to a side of a tile of a matrix with so many rows or columns.
+fn blocks(side: usize) -> usize {
+    if side > BLOCK { 2 } else { 1 }
 }
 
 /// Whether rows of `width` elements can be read by fours.

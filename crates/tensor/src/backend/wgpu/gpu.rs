@@ -188,13 +188,16 @@ impl Gpu {
 
     /// Hands commands to the device, after writing `params` to the start of `buffer`.
     pub fn submit(&self, buffer: &Buffer, params: &[u8], commands: CommandBuffer) -> Result<SubmissionIndex> {
-        if !params.is_empty() {
-            self.queue.write_buffer(buffer, 0, params);
-        }
         let done = self.tally.submissions.load(Relaxed);
         if self.faults.lost_after.is_some_and(|n| done >= n) {
             self.device.destroy();
+            // The loss is reported once what runs has ended.
+            drop(self.device.poll(PollType::Wait { submission_index: None, timeout: None }));
             drop(self.device.poll(PollType::Poll));
+            self.check()?;
+        }
+        if !params.is_empty() {
+            self.queue.write_buffer(buffer, 0, params);
         }
         let index = self.queue.submit([commands]);
         self.tally.submissions.fetch_add(1, Relaxed);

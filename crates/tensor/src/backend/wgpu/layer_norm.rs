@@ -3,7 +3,7 @@
 use super::{
     Wgpu,
     call::{Call, Family, family},
-    rows::{rows_of, width},
+    rows::{groups, rows_of, width},
     source::Access,
 };
 use crate::{
@@ -49,7 +49,7 @@ impl Wgpu {
                 call = call.output("dx", &rows_of(dx, &part, columns)?, *accumulate)?;
                 call = call.constant("WIDTH", format!("{}u", width(columns)));
                 call = call.constant("HAS_WEIGHT", d.weight.is_some());
-                call.word("rows", part.len()).word("columns", columns).run(part.len())?;
+                call.word("rows", part.len()).word("columns", columns).run(groups(part.len(), columns))?;
             }
         }
         for (of_weight, sink) in [(true, &d.dweight), (false, &d.dbias)] {

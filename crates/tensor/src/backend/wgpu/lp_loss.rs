@@ -3,32 +3,47 @@
 use super::{
     Wgpu,
     call::{Call, Family, family},
-    rows::width,
+    rows::{groups, rows_of, width},
 };
 use crate::{
     backend::{LpLoss, LpLossGrad},
     error::Result,
 };
+use std::ops::Range;
 
 const LP_LOSS: Family = family!("lp_loss");
 
 impl Wgpu {
-    fn lp_loss_call(&self, entry: &'static str, d: &LpLoss) -> Result<Call<'_>> {
+    /// Some rows; all of the targets are seen.
+    fn lp_loss_call(&self, entry: &'static str, d: &LpLoss, part: &Range<usize>) -> Result<Call<'_>> {
         let columns = d.z.columns();
-        self.below(&d.rows, d.h.rows(), "row")?;
-        let call = Call::new(self, LP_LOSS, entry).input("z", &d.z)?.input("h", &d.h)?.input("rows", &d.rows)?;
+        let call = Call::new(self, LP_LOSS, entry).input("z", &rows_of(&d.z, part, columns)?)?.input("h", &d.h)?;
+        let call = call.input("rows", &rows_of(&d.rows, part, 1)?)?;
         let power = if d.p == 1.0 || d.p == 2.0 { d.p as u32 } else { 0 };
         let call = call.constant("WIDTH", format!("{}u", width(columns))).constant("POWER", format!("{power}u"));
         let call = call.constant("NORMALISE", d.norm_eps.is_some()).float("eps", d.norm_eps.unwrap_or(0.0));
-        Ok(call.float("power", d.p).word("rows", d.z.rows()).word("columns", columns))
+        Ok(call.float("power", d.p).word("rows", part.len()).word("columns", columns))
     }
 
     pub(super) fn lp_losses(&self, d: &LpLoss) -> Result<()> {
-        self.lp_loss_call("forward", d)?.output("y", &d.y, false)?.run(d.z.rows())
+        let columns = d.z.columns();
+        self.below(&d.rows, d.h.rows(), "row")?;
+        for part in self.parts(d.z.rows(), &[columns * d.z.dtype.size()]) {
+            let call = self.lp_loss_call("forward", d, &part)?.output("y", &rows_of(&d.y, &part, 1)?, false)?;
+            call.run(groups(part.len(), columns))?;
+        }
+        Ok(())
     }
 
     pub(super) fn lp_losses_grad(&self, d: &LpLossGrad) -> Result<()> {
-        let call = self.lp_loss_call("backward", &d.forward)?.input("dy", &d.dy)?;
-        call.output("dz", &d.dz.0, d.dz.1)?.run(d.forward.z.rows())
+        let (f, (dz, accumulate)) = (&d.forward, &d.dz);
+        let columns = f.z.columns();
+        self.below(&f.rows, f.h.rows(), "row")?;
+        for part in self.parts(f.z.rows(), &[f.z.dtype.size(), dz.dtype.size()].map(|size| columns * size)) {
+            let call = self.lp_loss_call("backward", f, &part)?.input("dy", &rows_of(&d.dy, &part, 1)?)?;
+            let call = call.output("dz", &rows_of(dz, &part, columns)?, *accumulate)?;
+            call.run(groups(part.len(), columns))?;
+        }
+        Ok(())
     }
 }

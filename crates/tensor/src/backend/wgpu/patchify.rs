@@ -78,9 +78,21 @@ impl Wgpu {
             }
             None => self.scratch(1)?,
         };
-        let call = Call::new(self, PATCHIFY, "backward").input("dy", &d.y)?.output("dx", dx, false)?;
-        let call = call.block("lists", &table, DType::I32, Access::Table)?.grid(d);
-        let call = call.constant("PICKED", d.rows.is_some()).word("tokens", count);
-        call.word("count", dx.len()).run(pairs(dx.len()))
+        // Sample by sample where they are too many to be seen at once; of picked rows, all are seen.
+        let (picked, columns) = (d.rows.is_some(), d.y.columns());
+        let sample = dx.len() / d.size[0].max(1);
+        let rows = if picked { 0 } else { tokens(d) * columns * d.y.dtype.size() };
+        for part in self.parts(d.size[0], &[sample * dx.dtype.size(), rows]) {
+            let dy = match picked {
+                true => d.y.clone(),
+                false => d.y.view(part.start * tokens(d) * columns, &[part.len() * tokens(d) * columns])?,
+            };
+            let here = dx.view(part.start * sample, &[part.len() * sample])?;
+            let call = Call::new(self, PATCHIFY, "backward").input("dy", &dy)?.output("dx", &here, false)?;
+            let call = call.block("lists", &table, DType::I32, Access::Table)?.grid(d);
+            let call = call.constant("PICKED", picked).word("tokens", count).word("first", part.start * tokens(d));
+            call.word("count", here.len()).run(pairs(here.len()))?;
+        }
+        Ok(())
     }
 }

@@ -15,7 +15,16 @@ const SOFTMAX: Family = family!("softmax");
 
 /// Threads for a row of so many columns.
 pub fn width(columns: usize) -> usize {
-    if columns <= 1024 { 64 } else { 256 }
+    match columns {
+        0..=256 => 8,
+        257..=2048 => 32,
+        _ => 256,
+    }
+}
+
+/// Workgroups for `rows` rows of so many columns.
+pub fn groups(rows: usize, columns: usize) -> usize {
+    rows.div_ceil((64 / width(columns)).max(1))
 }
 
 /// Rows `range` of a matrix of so many columns.
@@ -30,7 +39,11 @@ impl Wgpu {
             let call = Call::new(self, SOFTMAX, "softmax").input("x", &rows_of(x, &part, columns)?)?;
             let call = call.output("y", &rows_of(y, &part, columns)?, false)?;
             let call = call.constant("WIDTH", format!("{}u", width(columns)));
-            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 { 0 } else { part.len() })?;
+            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 {
+                0
+            } else {
+                groups(part.len(), columns)
+            })?;
         }
         Ok(())
     }
@@ -43,7 +56,11 @@ impl Wgpu {
             let call = call.input("dy", &rows_of(dy, &part, columns)?)?;
             let call = call.output("dx", &rows_of(dx, &part, columns)?, false)?;
             let call = call.constant("WIDTH", format!("{}u", width(columns)));
-            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 { 0 } else { part.len() })?;
+            call.word("rows", part.len()).word("columns", columns).run(if columns == 0 {
+                0
+            } else {
+                groups(part.len(), columns)
+            })?;
         }
         Ok(())
     }
@@ -57,7 +74,7 @@ impl Wgpu {
             let call = call.input("labels", &of(&d.labels)?)?.output("loss", &of(&d.loss)?, false)?;
             let call = call.output("lse", &of(&d.lse)?, false)?;
             let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
-            call.word("rows", part.len()).word("columns", columns).run(part.len())?;
+            call.word("rows", part.len()).word("columns", columns).run(groups(part.len(), columns))?;
         }
         Ok(())
     }
@@ -77,15 +94,19 @@ impl Wgpu {
             let call = call.input("labels", &of(&d.labels)?)?.input("lse", &of(&d.lse)?)?.input("dy", &of(dy)?)?;
             let call = call.output("dx", &rows_of(dx, &part, columns)?, accumulate)?;
             let call = call.constant("WIDTH", format!("{}u", width(columns))).float("smoothing", d.smoothing);
-            call.word("rows", part.len()).word("columns", columns).run(part.len())?;
+            call.word("rows", part.len()).word("columns", columns).run(groups(part.len(), columns))?;
         }
         Ok(())
     }
 
     pub(super) fn binary_losses(&self, d: &BinaryCrossEntropy) -> Result<()> {
-        let call = Call::new(self, SOFTMAX, "binary_cross_entropy").input("x", &d.x)?.input("targets", &d.targets)?;
-        let call = call.output("loss", &d.loss, false)?.constant("WIDTH", "256u");
-        call.word("count", d.x.len()).run(d.x.len().div_ceil(256))
+        for part in self.parts(d.x.len(), &[4]) {
+            let of = |t: &Tensor| t.view(part.start, &[part.len()]);
+            let call = Call::new(self, SOFTMAX, "binary_cross_entropy").input("x", &of(&d.x)?)?;
+            let call = call.input("targets", &of(&d.targets)?)?.output("loss", &of(&d.loss)?, false)?;
+            call.constant("WIDTH", "256u").word("count", part.len()).run(part.len().div_ceil(256))?;
+        }
+        Ok(())
     }
 
     pub(super) fn binary_losses_grad(
@@ -95,8 +116,13 @@ impl Wgpu {
         dx: &Tensor,
         accumulate: bool,
     ) -> Result<()> {
-        let call = Call::new(self, SOFTMAX, "binary_cross_entropy_grad").input("x", &d.x)?;
-        let call = call.input("targets", &d.targets)?.input("dy", dy)?.output("dx", dx, accumulate)?;
-        call.constant("WIDTH", "256u").word("count", d.x.len()).run(d.x.len().div_ceil(256))
+        for part in self.parts(d.x.len(), &[4]) {
+            let of = |t: &Tensor| t.view(part.start, &[part.len()]);
+            let call = Call::new(self, SOFTMAX, "binary_cross_entropy_grad").input("x", &of(&d.x)?)?;
+            let call = call.input("targets", &of(&d.targets)?)?.input("dy", &of(dy)?)?;
+            let call = call.output("dx", &of(dx)?, accumulate)?;
+            call.constant("WIDTH", "256u").word("count", part.len()).run(part.len().div_ceil(256))?;
+        }
+        Ok(())
     }
 }

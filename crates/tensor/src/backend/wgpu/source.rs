@@ -42,6 +42,9 @@ pub enum Field {
 /// Helpers for every family.
 const MATH: &str = include_str!("kernels/math.wgsl");
 
+/// Sums over the threads that share a row, for families whose constants say how many those are.
+const GROUP: &str = include_str!("kernels/group.wgsl");
+
 /// What a line that begins a part of a family's file starts with: the part is for the entry named after it only.
 const ENTRY: &str = "//: entry ";
 
@@ -69,6 +72,9 @@ pub fn assemble(
         let _ = writeln!(text, "{kind} {name} = {value};");
     }
     text.push_str(MATH);
+    if constants.iter().any(|(name, _)| *name == "WIDTH") {
+        text.push_str(GROUP);
+    }
     for (i, b) in bindings.iter().enumerate() {
         let storage = storage(b);
         let _ = writeln!(text, "@group(0) @binding({}) var<storage, read_write> {}_data: {storage};", i + 1, b.name);

@@ -36,12 +36,14 @@ fn gather(
 
 //: entry scatter
 
-// A thread two columns of a row of dst: the sum of what is sent to it, in order. `lists` holds, for each row, where its senders
-// begin, then the senders.
+// A thread two columns of a row of dst: the sum of what is sent to it, in order. `lists` holds, for each of `all` rows, where its
+// senders begin, then the senders; `rows` rows from `first` on and `senders` senders from `senders_first` on are bound.
 fn sum(row: u32, c: u32) -> f32 {
     var total = 0.0;
-    for (var at = lists(row); at < lists(row + 1u); at++) {
-        total += src(lists(p.rows + 1u + at) * p.columns + c);
+    for (var at = lists(p.first + row); at < lists(p.first + row + 1u); at++) {
+        // Those before the bound ones wrap around.
+        let sender = lists(p.all + 1u + at) - p.senders_first;
+        if sender < p.senders { total += src(sender * p.columns + c); }
     }
     return total;
 }

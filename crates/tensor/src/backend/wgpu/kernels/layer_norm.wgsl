@@ -1,17 +1,4 @@
-// y = (x − mean)·rstd·weight + bias; a workgroup of WIDTH threads a row. HAS_WEIGHT and HAS_BIAS say what there is.
-
-var<workgroup> shared_values: array<f32, WIDTH>;
-
-fn group_sum(value: f32, thread: u32) -> f32 {
-    workgroupBarrier();
-    shared_values[thread] = value;
-    workgroupBarrier();
-    for (var half = WIDTH / 2u; half > 0u; half = half >> 1u) {
-        if thread < half { shared_values[thread] += shared_values[thread + half]; }
-        workgroupBarrier();
-    }
-    return shared_values[0];
-}
+// y = (x − mean)·rstd·weight + bias; WIDTH threads a row. HAS_WEIGHT and HAS_BIAS say what there is.
 
 //: entry forward
 
@@ -22,30 +9,32 @@ fn scaled(value: f32, c: u32) -> f32 {
     return y;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(THREADS)
 fn forward(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    // A last row for workgroups beyond the end: barriers want all or none.
-    let row = min(group_index(id, groups), p.rows - 1u);
+    // A last row for threads beyond the end: barriers want all or none.
+    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let row = min(own, p.rows - 1u);
+    let lane = thread % WIDTH;
     let first = row * p.columns;
     var sum = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) { sum += x(first + c); }
+    for (var c = lane; c < p.columns; c += WIDTH) { sum += x(first + c); }
     let mean = group_sum(sum, thread) / f32(p.columns);
     var squares = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) {
+    for (var c = lane; c < p.columns; c += WIDTH) {
         let v = x(first + c) - mean;
         squares += v * v;
     }
     let rstd = 1.0 / sqrt(group_sum(squares, thread) / f32(p.columns) + p.eps);
-    if row != group_index(id, groups) { return; }
-    if thread == 0u {
+    if row != own { return; }
+    if lane == 0u {
         put_mean(row, mean);
         put_rstd(row, rstd);
     }
-    for (var c = 2u * thread; c < p.columns; c += 2u * WIDTH) {
+    for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let a = scaled((x(first + c) - mean) * rstd, c);
         if c + 1u < p.columns {
             put2_y(first + c, a, scaled((x(first + c + 1u) - mean) * rstd, c + 1u));
@@ -64,27 +53,29 @@ fn slope(i: u32, c: u32) -> f32 {
     return g;
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(THREADS)
 fn input_grad(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = min(group_index(id, groups), p.rows - 1u);
+    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let row = min(own, p.rows - 1u);
+    let lane = thread % WIDTH;
     let first = row * p.columns;
     let centre = mean(row);
     let scale = rstd(row);
     var sum = 0.0;
     var along = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) {
+    for (var c = lane; c < p.columns; c += WIDTH) {
         let g = slope(first + c, c);
         sum += g;
         along += g * ((x(first + c) - centre) * scale);
     }
     sum = group_sum(sum, thread) / f32(p.columns);
     along = group_sum(along, thread) / f32(p.columns);
-    if row != group_index(id, groups) { return; }
-    for (var c = 2u * thread; c < p.columns; c += 2u * WIDTH) {
+    if row != own { return; }
+    for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let i = first + c;
         let a = scale * (slope(i, c) - sum - (x(i) - centre) * scale * along);
         if c + 1u < p.columns {
@@ -98,13 +89,13 @@ fn input_grad(
 //: entry weight_grad
 
 // A thread a column of `height` rows: Σ dy·x̂ (OF_WEIGHT) or Σ dy, to be joined.
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(THREADS)
 fn weight_grad(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let i = group_index(id, groups) * WIDTH + thread;
+    let i = group_index(id, groups) * THREADS + thread;
     let c = i % p.columns;
     let part = i / p.columns;
     let end = min((part + 1u) * p.height, p.rows);

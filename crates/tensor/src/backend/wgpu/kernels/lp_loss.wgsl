@@ -1,27 +1,15 @@
-// The JEPA loss of a row and its gradient, the target's layer norm and gathering within; a workgroup of WIDTH threads a row.
+// The JEPA loss of a row and its gradient, the target's layer norm and gathering within; WIDTH threads a row.
 // POWER: 1, 2, or 0 for any other, which is `power`. NORMALISE says whether targets are.
-
-var<workgroup> shared_values: array<f32, WIDTH>;
-
-fn group_sum(value: f32, thread: u32) -> f32 {
-    workgroupBarrier();
-    shared_values[thread] = value;
-    workgroupBarrier();
-    for (var half = WIDTH / 2u; half > 0u; half = half >> 1u) {
-        if thread < half { shared_values[thread] += shared_values[thread + half]; }
-        workgroupBarrier();
-    }
-    return shared_values[0];
-}
 
 // Mean and reciprocal deviation of the target of this row.
 fn statistics(first: u32, thread: u32) -> vec2<f32> {
+    let lane = thread % WIDTH;
     if !NORMALISE { return vec2(0.0, 1.0); }
     var sum = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) { sum += h(first + c); }
+    for (var c = lane; c < p.columns; c += WIDTH) { sum += h(first + c); }
     let mean = group_sum(sum, thread) / f32(p.columns);
     var squares = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) {
+    for (var c = lane; c < p.columns; c += WIDTH) {
         let v = h(first + c) - mean;
         squares += v * v;
     }
@@ -30,18 +18,20 @@ fn statistics(first: u32, thread: u32) -> vec2<f32> {
 
 //: entry forward
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(THREADS)
 fn forward(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    // A last row for workgroups beyond the end: barriers want all or none.
-    let row = min(group_index(id, groups), p.rows - 1u);
+    // A last row for threads beyond the end: barriers want all or none.
+    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let row = min(own, p.rows - 1u);
+    let lane = thread % WIDTH;
     let at = u32(rows(row)) * p.columns;
     let goal = statistics(at, thread);
     var sum = 0.0;
-    for (var c = thread; c < p.columns; c += WIDTH) {
+    for (var c = lane; c < p.columns; c += WIDTH) {
         let d = abs(z(row * p.columns + c) - (h(at + c) - goal.x) * goal.y);
         switch POWER {
             case 1u: { sum += d; }
@@ -50,7 +40,7 @@ fn forward(
         }
     }
     sum = group_sum(sum, thread);
-    if thread == 0u && row == group_index(id, groups) { put_y(row, sum / (p.power * f32(p.columns))); }
+    if lane == 0u && row == own { put_y(row, sum / (p.power * f32(p.columns))); }
 }
 
 //: entry backward
@@ -63,19 +53,21 @@ fn slope(d: f32, scale: f32) -> f32 {
     }
 }
 
-@compute @workgroup_size(WIDTH)
+@compute @workgroup_size(THREADS)
 fn backward(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = min(group_index(id, groups), p.rows - 1u);
+    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let row = min(own, p.rows - 1u);
+    let lane = thread % WIDTH;
     let at = u32(rows(row)) * p.columns;
     let first = row * p.columns;
     let goal = statistics(at, thread);
     let scale = dy(row) / f32(p.columns);
-    if row != group_index(id, groups) { return; }
-    for (var c = 2u * thread; c < p.columns; c += 2u * WIDTH) {
+    if row != own { return; }
+    for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let a = slope(z(first + c) - (h(at + c) - goal.x) * goal.y, scale);
         if c + 1u < p.columns {
             let d = z(first + c + 1u) - (h(at + c + 1u) - goal.x) * goal.y;

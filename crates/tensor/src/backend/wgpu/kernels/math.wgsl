@@ -47,6 +47,10 @@ fn exponential(x: f32) -> f32 {
     return select(y, infinity(), x > 88.722839);
 }
 
+fn exponential4(x: vec4<f32>) -> vec4<f32> {
+    return vec4(exponential(x.x), exponential(x.y), exponential(x.z), exponential(x.w));
+}
+
 // By atanh of the mantissa's distance from 1.
 fn logarithm(x: f32) -> f32 {
     if is_nan(x) || x < 0.0 { return not_a_number(); }
@@ -179,6 +183,9 @@ fn power(x: f32, y: f32) -> f32 {
 
 // The larger (smaller), or NaN when either is.
 fn greater(a: f32, b: f32) -> f32 { return select(b, a, a > b || is_nan(a)); }
+fn greater4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    return vec4(greater(a.x, b.x), greater(a.y, b.y), greater(a.z, b.z), greater(a.w, b.w));
+}
 fn smaller(a: f32, b: f32) -> f32 { return select(b, a, a < b || is_nan(a)); }
 
 // −1, 0 or 1; NaN stays NaN.

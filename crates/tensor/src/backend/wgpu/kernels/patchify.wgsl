@@ -47,7 +47,7 @@ fn forward(
 //: entry backward
 
 // A thread an element of dx: the sum over the rows of its token, in their order. `lists` holds, for each token, where its rows
-// begin, then the rows.
+// begin, then the rows; tokens are counted from `first`, that of the first sample of dx.
 fn gradient(i: u32) -> f32 {
     let column = i % p.width;
     let line = (i / p.width) % p.height;
@@ -63,7 +63,7 @@ fn gradient(i: u32) -> f32 {
     let c = ((channel * p.tubelet + frame % p.tubelet) * p.patch_h + line % p.patch_h) * p.patch_w + column % p.patch_w;
     if !PICKED { return dy(token * p.columns + c); }
     var sum = 0.0;
-    for (var at = lists(token); at < lists(token + 1u); at++) {
+    for (var at = lists(p.first + token); at < lists(p.first + token + 1u); at++) {
         sum += dy(lists(p.tokens + 1u + at) * p.columns + c);
     }
     return sum;
