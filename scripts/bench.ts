@@ -1,5 +1,7 @@
 /** Measures: bun run bench step|kernels|loader|scale */
 
+import "./lib/told.ts";
+
 import { AvjepaError } from "@avjepa/core/error";
 import {
   formatBytes,

@@ -1,5 +1,7 @@
 /** The whole way on data of its own: bun run demo */
 
+import "./lib/told.ts";
+
 import { AvjepaError, describeDevice } from "@avjepa/core";
 import type { AudioVideoEncoder } from "@avjepa/models";
 import {

@@ -1,5 +1,7 @@
 /** Checks data, configuration and machine: bun run doctor CONFIG|INDEX|--devices */
 
+import "./lib/told.ts";
+
 import { AvjepaError } from "@avjepa/core/error";
 import { statSync } from "node:fs";
 import { makeCommand, runCommand } from "./lib/cli.ts";

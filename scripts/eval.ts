@@ -1,5 +1,7 @@
 /** Measures what frozen features are worth: bun run eval CONFIG */
 
+import "./lib/told.ts";
+
 import { AvjepaError, describeDevice } from "@avjepa/core";
 import {
   checkpointPath,

@@ -1,5 +1,7 @@
 /** `bun run index DIR -o INDEX.csv`: an index of a folder, a sub-folder a class. */
 
+import "./lib/told.ts";
+
 import { makeIndex } from "@avjepa/data";
 
 import { makeCommand, runCommand } from "./lib/cli.ts";

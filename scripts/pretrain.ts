@@ -1,5 +1,7 @@
 /** Trains a model: bun run pretrain CONFIG */
 
+import "./lib/told.ts";
+
 import { describeDevice, memory } from "@avjepa/core";
 import {
   type ClipBatch,

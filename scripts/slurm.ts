@@ -1,5 +1,7 @@
 /** Runs on a cluster: bun run slurm --partition gpu */
 
+import "./lib/told.ts";
+
 import {
   gitRevision,
   loadEvalConfig,

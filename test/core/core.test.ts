@@ -55,6 +55,27 @@ test.each(["0", "1"])(
   },
 );
 
+test.each([
+  ["AVJEPA_THREADS", "0"],
+  ["AVJEPA_THREADS", "many"],
+  ["AVJEPA_ISA", "avx9"],
+])("%s=%s is an error with its remedy", (name, value) => {
+  const program = `import { zeros } from "@avjepa/core";
+    try { zeros([1]); } catch ({ code, message, hint }) {
+      console.log(JSON.stringify({ code, message, hint }));
+    }`;
+  const run = Bun.spawnSync([process.execPath, "-e", program], {
+    cwd: join(import.meta.dir, "../.."),
+    env: { ...process.env, [name]: value },
+  });
+  expect(run.exitCode).toBe(0);
+  expect(JSON.parse(String(run.stdout))).toEqual({
+    code: "AVJ_ARGUMENT",
+    message: expect.stringContaining(name),
+    hint: expect.stringContaining("environment variable"),
+  });
+});
+
 /** Resident bytes may grow by this much from the 50th step to the 200th: the collector's and allocator's play. */
 const slack = 24 * 2 ** 20;
 

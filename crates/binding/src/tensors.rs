@@ -89,13 +89,13 @@ pub fn dtypes() -> Vec<String> {
 /// Opens a device (`cpu`, `wgpu`, `wgpu:1`) and returns its number.
 #[napi]
 pub fn device_open(name: String) -> napi::Result<u32, String> {
-    open_device(&name).map(|i| i as u32).map_err(js)
+    guard("device", || Ok(open_device(&name)? as u32)).map_err(js)
 }
 
 /// What the device is: instruction set and threads, or adapter and driver.
 #[napi]
 pub fn device_describe(number: u32) -> napi::Result<String, String> {
-    Ok(device(number as usize).map_err(js)?.backend().describe())
+    guard("device", || Ok(device(number as usize)?.backend().describe())).map_err(js)
 }
 
 /// A graphics adapter that `wgpu:N` would open.
@@ -150,8 +150,7 @@ pub struct DeviceCounters {
 
 #[napi]
 pub fn device_counters(number: u32) -> napi::Result<DeviceCounters, String> {
-    let device = device(number as usize).map_err(js)?;
-    let counters = device.backend().counters();
+    let counters = guard("device", || Ok(device(number as usize)?.backend().counters())).map_err(js)?;
     Ok(DeviceCounters {
         dispatches: counters.dispatches as f64,
         submissions: counters.submissions as f64,

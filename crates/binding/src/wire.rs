@@ -4,7 +4,7 @@
 //! 0 or 1. A resulting tensor is handle, type, whether it needs a gradient, number of axes, sizes.
 
 use crate::handles;
-use avjepa_tensor::{Code, DType, Device, Error, Result, Tensor, Var};
+use avjepa_tensor::{Code, DType, Device, Error, Result, Tensor, Var, backend::cpu::Cpu};
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// Reads the arguments of one call, in order.
@@ -174,7 +174,7 @@ pub fn open_device(name: &str) -> Result<usize> {
         return Ok(i);
     }
     match name {
-        "cpu" => devices.push(avjepa_tensor::backend::cpu::device()),
+        "cpu" => devices.push(Device::new(name, Box::new(Cpu::new()?))),
         _ if name == "wgpu" || name.starts_with("wgpu:") => devices.push(avjepa_tensor::backend::wgpu::device(name)?),
         _ => {
             return Err(Error::new(Code::Device, format!("there is no device \"{name}\" in this build"))

@@ -25,20 +25,13 @@ export { RunFolder } from "./run_folder.ts";
 export type { LockHolder } from "./run_folder.ts";
 export { exitStopped, StopFlag } from "./signals.ts";
 export type { StopSignal } from "./signals.ts";
-export {
-  checkpointPath,
-  encoderFacts,
-  loadFrozenModel,
-  loadFrozenModels,
-  requireModel,
-} from "./frozen_model.ts";
-export type {
-  AudioConvention,
-  EncoderFacts,
-  FrozenModel,
-  FrozenModelOptions,
-  FrozenModels,
-} from "./frozen_model.ts";
+export { checkpointPath } from "./frozen/checkpoint_path.ts";
+export { loadFrozenModel } from "./frozen/encoder.ts";
+export type { FrozenModel, FrozenModelOptions } from "./frozen/encoder.ts";
+export { encoderFacts, requireModel } from "./frozen/facts.ts";
+export type { AudioConvention, EncoderFacts } from "./frozen/facts.ts";
+export { loadFrozenModels } from "./frozen/models.ts";
+export type { FrozenModels } from "./frozen/models.ts";
 export { single } from "./collective.ts";
 export type { Collective } from "./collective.ts";
 export * from "./launch/index.ts";

@@ -84,13 +84,22 @@ export function weightsOf(models: Models): nn.StateDict {
   );
 }
 
+/** Those of a state dict whose names begin with `prefix`, without it. */
+export function weightsUnder(
+  prefix: string,
+  weights: nn.StateDict,
+): nn.StateDict {
+  return Object.fromEntries(
+    Object.entries(weights)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, values]) => [name.slice(prefix.length), values]),
+  );
+}
+
 /** Copies {@link weightsOf} of another run into the models. @throws AvjepaError AVJ_STATE_DICT */
 export function loadWeights(models: Models, weights: nn.StateDict): void {
-  for (const [key, name] of Object.entries(modelNamesInFiles)) {
-    const prefix = `${name}.`;
-    const own = Object.entries(weights)
-      .filter(([parameter]) => parameter.startsWith(prefix))
-      .map(([parameter, values]) => [parameter.slice(prefix.length), values]);
-    models[key as keyof Models].loadStateDict(Object.fromEntries(own));
-  }
+  for (const [key, name] of Object.entries(modelNamesInFiles))
+    models[key as keyof Models].loadStateDict(
+      weightsUnder(`${name}.`, weights),
+    );
 }

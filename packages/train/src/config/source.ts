@@ -261,6 +261,7 @@ export function describe(value: unknown): string {
   if (value === null || value === undefined) return "nothing (null)";
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "object") return "a section of keys";
+  if (value === "") return "an empty text";
   if (typeof value === "string")
     return `the text ${JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value)}`;
   return String(value);
