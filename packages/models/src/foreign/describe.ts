@@ -134,7 +134,9 @@ function headsOf(path: string, embedDim: number, depth: number): number {
   throw new AvjepaError(
     "AVJ_FOREIGN",
     `${path}: a model of width ${embedDim} and depth ${depth} has no name, and a file does not say how many heads it has`,
-    { hint: "say it: model.num_heads" },
+    {
+      hint: "set model.num_heads, or pretrain.num_heads of an evaluation, to it",
+    },
   );
 }
 

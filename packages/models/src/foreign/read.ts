@@ -195,6 +195,8 @@ function noSuchKey(
   return new AvjepaError(
     "AVJ_FOREIGN",
     `${path} has no weights under ${key === undefined ? "a known key" : `the key ${key}`}`,
-    { hint: `it has ${list(weights.keys())}: set the key to one of them` },
+    {
+      hint: `it has ${list(weights.keys())}: ${key === undefined ? `an encoder is looked for under ${preferred.slice(0, 3).join(", ")}` : "set the key to one of them"}`,
+    },
   );
 }
