@@ -12,7 +12,7 @@ import {
   openCheckpoint,
   type ResolvedEvalConfig,
 } from "@avjepa/train";
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 
 import { clipPlans } from "./clips.ts";
 
@@ -56,8 +56,10 @@ export async function planEvaluation(
   const inputs = eval_name === "audiovisual_classification" ? 2 : 1;
   const plans = clipPlans(config);
   const [first] = plans.train;
-  const train = countLines(data.dataset_train, warn);
-  const val = countLines(data.dataset_val, warn);
+  const further = data.multi_label || data.fold_column;
+  const train = countLines(data.dataset_train, further, warn);
+  const val =
+    data.folds > 1 ? train : countLines(data.dataset_val, further, warn);
   const perTrain = image ? clip : clip * (first?.segments ?? 1) * inputs;
   const perVal = image
     ? clip
@@ -116,13 +118,17 @@ async function factsOf(
   }
 }
 
+/** @param further whether the lines have more columns than a loader's index has. */
 function countLines(
   index: string | undefined,
+  further: boolean,
   warn: (text: string) => void,
 ): number | null {
   if (index === undefined || index.includes("${")) return null;
   if (existsSync(index) && statSync(index).isDirectory()) return null;
   try {
+    if (further && existsSync(index))
+      return readFileSync(index, "utf8").match(/^.*\S.*$/gm)?.length ?? 0;
     return readIndex(index).paths.length;
   } catch (error) {
     if (!AvjepaError.is(error)) throw error;
