@@ -3,10 +3,10 @@
     python bench/torch_probe.py EVALUATION --seeds 3
 
 EVALUATION is the folder of a finished video or audio classification with one point in the grid (`probe.lr`,
-`probe.weight_decay` and `probe.depth` of one value, depth 1). Its config.yaml, result.json and token shards are read, and a
-probe of the same size is trained on the same tokens by the same schedule: one query's cross-attention, an MLP, a linear
-layer; AdamW without decay of biases and norms; gradients clipped to norm 1; a cosine to 0 of the learning rate and to 1e-6
-of the decay. Orders and initial values are PyTorch's. Needs torch and pyyaml.
+`probe.weight_decay` and `probe.depth` of one value, depth 1) and tokens of its own. Its config.yaml, result.json and token
+shards are read, and a probe of the same size is trained on the same tokens by the same schedule: one query's
+cross-attention, an MLP, a linear layer; AdamW without decay of biases and norms; gradients clipped to norm 1; a cosine to 0
+of the learning rate and to 1e-6 of the decay. Orders and initial values are PyTorch's. Needs torch and pyyaml.
 """
 
 import argparse
@@ -144,9 +144,13 @@ def main():
     train_labels, val_labels = labels_of(data["dataset_train"]), labels_of(data["dataset_val"])
     root = Path(config["cache"]["folder"] or args.evaluation / "tokens")
     caches = [path.parent for path in root.glob("*/cache.json")]
+    if len(caches) != 2:
+        parser.error(f"{root} has {len(caches)} sets of tokens, not those of one training and one test set")
     sets = [read_tokens(folder, "clips") for folder in caches]
-    train = next(s for s in sets if len(s) == result["num_train_samples"])
-    val = next(s for s in sets if len(s) == result["num_samples"] and s is not train)
+    sizes = [result["num_train_samples"], result["num_samples"]]
+    if sizes[0] == sizes[1] or sorted(map(len, sets)) != sorted(sizes):
+        parser.error(f"{root} has sets of {list(map(len, sets))} samples; which is which of {sizes} cannot be told")
+    train, val = sets if len(sets[0]) == sizes[0] else sets[::-1]
     found = [
         train_and_test(config, result, train, train_labels, val, val_labels, seed) for seed in range(args.seeds)
     ]
