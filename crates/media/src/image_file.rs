@@ -1,13 +1,15 @@
 //! Pictures: JPEG, PNG, WebP, BMP, and the first frame of a GIF, as 8-bit RGB.
 //!
 //! What a file holds is told by its first bytes, not by its name. Grey, palettes, CMYK and 16 bits become 8-bit RGB, as
-//! Pillow's `convert("RGB")` makes them; transparency is left out, not blended. Pictures are turned as their EXIF says.
+//! Pillow's `convert("RGB")` makes them; transparency is left out, not blended. Pictures are turned as their EXIF says. Of
+//! 16 bits the upper eight are taken, of grey too (which Pillow cuts off at 255).
 
 use std::fs;
 use std::io::Cursor;
+use std::ops::Range;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, ImageReader, Limits, Luma, LumaA, Pixel, Rgb, Rgba};
 
 use crate::error::{MediaError, Result};
 use crate::regular_file::check_file;
@@ -63,10 +65,68 @@ pub fn decode_picture(bytes: &[u8]) -> std::result::Result<Picture, String> {
         return Err(format!("the picture has {width} by {height} pixels, which is too many"));
     }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    if format == ImageFormat::Gif
+        && let Some((frame, colour)) = first_frame(bytes)
+        && let Some(canvas) = picture.as_mut_rgba8()
+    {
+        for (x, y, pixel) in canvas.enumerate_pixels_mut() {
+            if !(frame[0].contains(&x) && frame[1].contains(&y)) {
+                pixel.0[..3].copy_from_slice(&colour);
+            }
+        }
+    }
     picture.apply_orientation(orientation);
-    let rgb = picture.into_rgb8();
+    let rgb = upper_bytes(picture).into_rgb8();
     let (width, height) = rgb.dimensions();
     Ok(Picture { data: rgb.into_raw(), height: height as usize, width: width as usize })
+}
+
+/// A picture of 16 bits in 8: the upper ones.
+fn upper_bytes(picture: DynamicImage) -> DynamicImage {
+    fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
+        picture: ImageBuffer<P, Vec<u16>>,
+    ) -> Option<ImageBuffer<Q, Vec<u8>>> {
+        let (width, height) = picture.dimensions();
+        ImageBuffer::from_raw(width, height, picture.into_raw().iter().map(|&value| (value >> 8) as u8).collect())
+    }
+    let made = match picture {
+        DynamicImage::ImageLuma16(grey) => upper::<_, Luma<u8>>(grey).map(Into::into),
+        DynamicImage::ImageLumaA16(grey) => upper::<_, LumaA<u8>>(grey).map(Into::into),
+        DynamicImage::ImageRgb16(rgb) => upper::<_, Rgb<u8>>(rgb).map(Into::into),
+        DynamicImage::ImageRgba16(rgba) => upper::<_, Rgba<u8>>(rgba).map(Into::into),
+        other => Some(other),
+    };
+    made.unwrap_or_default()
+}
+
+/// Columns and rows of a GIF's first frame, which may be smaller than the picture, and the colour around it: that of the
+/// transparent entry of its palette, or of the first. None where there is no palette.
+fn first_frame(bytes: &[u8]) -> Option<([Range<u32>; 2], [u8; 3])> {
+    let palette = |at: usize, flags: u8| {
+        let entries = 3 << ((flags & 7) + 1);
+        if flags & 0x80 == 0 { Some((at, None)) } else { Some((at + entries, Some(bytes.get(at..at + entries)?))) }
+    };
+    let (mut at, global) = palette(13, *bytes.get(10)?)?;
+    let mut entry = 0;
+    loop {
+        match bytes.get(at..)? {
+            [0x21, 0xf9, 4, flags, _, _, transparent, ..] if flags & 1 == 1 => entry = usize::from(*transparent),
+            [0x2c, ..] => break,
+            [0x21, ..] => {}
+            _ => return None,
+        }
+        // An extension is blocks of so many bytes, to an empty one.
+        at += 2;
+        while *bytes.get(at)? > 0 {
+            at += 1 + usize::from(bytes[at]);
+        }
+        at += 1;
+    }
+    let word = |i: usize| Some(u32::from(u16::from_le_bytes([*bytes.get(at + i)?, *bytes.get(at + i + 1)?])));
+    let (x, y, width, height) = (word(1)?, word(3)?, word(5)?, word(7)?);
+    let (_, local) = palette(at + 10, *bytes.get(at + 9)?)?;
+    let colour = local.or(global)?.as_chunks::<3>().0.get(entry)?;
+    Some(([x..x + width, y..y + height], *colour))
 }
 
 /// Whether a JPEG has its end mark after the beginning of its pixels: the decoder paints what is missing grey. (A thumbnail
@@ -91,7 +151,7 @@ fn ends(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use image::{GrayImage, ImageBuffer, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
+    use image::{GrayImage, RgbImage, RgbaImage};
 
     fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -118,6 +178,8 @@ mod tests {
         assert_eq!(grey.data, [7; 12]);
         let deep = ImageBuffer::from_pixel(1, 1, Rgb([0xffff_u16, 0x8080, 0]));
         assert_eq!(decode_picture(&encoded(deep, ImageFormat::Png)).unwrap().data, [255, 128, 0]);
+        let deep_grey = ImageBuffer::from_pixel(1, 1, Luma([0x07ff_u16]));
+        assert_eq!(decode_picture(&encoded(deep_grey, ImageFormat::Png)).unwrap().data, [7; 3]);
         // Transparency is left out, not blended.
         let clear = RgbaImage::from_pixel(1, 1, Rgba([9, 8, 7, 0]));
         assert_eq!(decode_picture(&encoded(clear, ImageFormat::Png)).unwrap().data, [9, 8, 7]);
@@ -148,6 +210,19 @@ mod tests {
         }
         drop(encoder);
         assert_eq!(decode_picture(&bytes).unwrap().data[..3], [255, 0, 0]);
+    }
+
+    #[test]
+    fn around_the_first_frame_of_a_gif() {
+        // A canvas of 3 by 2, palette red and green, a frame of one green pixel at (1, 0).
+        let gif = |control: &[u8]| {
+            let head = [b"GIF89a\x03\0\x02\0\x80\x01\0".as_slice(), &[255, 0, 0, 0, 255, 0]].concat();
+            let frame = b"\x2c\x01\0\0\0\x01\0\x01\0\0\x02\x02\x4c\x01\0;";
+            decode_picture(&[head.as_slice(), control, frame].concat()).unwrap().data
+        };
+        let (red, green) = ([255, 0, 0], [0, 255, 0]);
+        assert_eq!(gif(b""), [red, green, red, red, red, red].concat());
+        assert_eq!(gif(b"\x21\xf9\x04\x01\0\0\x01\0"), green.repeat(6));
     }
 
     #[test]

@@ -42,7 +42,7 @@ export const mediaExtensions: ReadonlySet<string> = new Set(
 
 /** Endings of names that are taken for pictures. */
 export const imageExtensions: ReadonlySet<string> = new Set(
-  "jpg jpeg jpe png webp bmp gif".split(" "),
+  "jpg jpeg jpe jfif png webp bmp gif".split(" "),
 );
 
 /** What {@link makeIndex} wrote. */
