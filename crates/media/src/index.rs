@@ -154,7 +154,7 @@ fn unreadable(file: &Path, error: &std::io::Error) -> MediaError {
     let name = file.display();
     match error.kind() {
         std::io::ErrorKind::NotFound => MediaError::new(CODE, format!("there is no index {name}"))
-            .with_hint("check data.datasets; `bun run index DIR -o clips.csv` makes an index of a folder"),
+            .with_hint("check the path; `bun run index DIR -o clips.csv` makes an index of a folder"),
         _ => MediaError::new(CODE, format!("cannot read the index {name}: {error}")).with_hint("check its permissions"),
     }
 }

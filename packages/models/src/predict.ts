@@ -3,22 +3,15 @@
  * predict, one packed transformer, the predicted features.
  */
 
-import {
-  assemble,
-  AvjepaError,
-  concat,
-  type nn,
-  scope,
-  type Tensor,
-} from "@avjepa/core";
+import { AvjepaError, type nn, scope } from "@avjepa/core";
 import { requireSizes, requireWidth } from "./check.ts";
-import { type Noise, noisedTargets } from "./noised-targets.ts";
+import type { Noise } from "./noised-targets.ts";
 import { type Grid, gridSize, widthMultiple } from "./positions.ts";
+import { assembleInput } from "./predictor-input.ts";
 import { rotationOf } from "./rotary-positions.ts";
 import type { VitDims } from "./sizes.ts";
 import {
   checkIndices,
-  eachToken,
   type PackedIndices,
   Tokens,
   uploadIndices,
@@ -145,10 +138,10 @@ export function predict(
   checkPredict(trunk, z, targets, options);
   return scope(() => {
     const { blocks, norm, proj, checkpointing, rotaryHeadDim: headDim } = trunk;
-    const layout = interleave(z.indices, targets);
     const { device } = z.data;
-    const { x, positions } = assembleInput(trunk, z, targets, layout, options);
-    const offsets = uploadIndices(layout.offsets, device);
+    const input = assembleInput(trunk, z, targets, options);
+    const { x, positions } = input;
+    const offsets = uploadIndices(input.offsets, device);
     const rotation =
       headDim === undefined
         ? {}
@@ -162,7 +155,7 @@ export function predict(
           };
     const y = runBlocks(blocks, x, offsets, { checkpointing, ...rotation });
     // Only what is predicted goes on: the context's features end here.
-    const predicted = y.indexSelect(uploadIndices(layout.targetRows, device));
+    const predicted = y.indexSelect(uploadIndices(input.targetRows, device));
     y.dispose();
     return new Tokens(proj.forward(norm.forward(predicted)), targets);
   });
@@ -210,131 +203,4 @@ function checkPredict(
       `predictor: ${options.maskIndices.length} mask indices for ${masks} masks`,
     );
   }
-}
-
-/** Context and targets of each sequence behind each other. */
-interface Interleaved {
-  offsets: Int32Array;
-  /** Row of each context token, and of each target. */
-  contextRows: Int32Array;
-  targetRows: Int32Array;
-}
-
-function interleave(
-  context: PackedIndices,
-  targets: PackedIndices,
-): Interleaved {
-  const offsets = context.offsets.map(
-    (offset, s) => offset + (targets.offsets[s] as number),
-  );
-  const contextRows = new Int32Array(context.position.length);
-  const targetRows = new Int32Array(targets.position.length);
-  // What lies before a context token of sequence s are the targets of the sequences before it.
-  eachToken(
-    context,
-    (m, s) => (contextRows[m] = m + (targets.offsets[s] as number)),
-  );
-  eachToken(
-    targets,
-    (m, s) => (targetRows[m] = m + (context.offsets[s + 1] as number)),
-  );
-  return { offsets, contextRows, targetRows };
-}
-
-function assembleInput(
-  trunk: PredictorTrunk,
-  z: Tokens,
-  targets: PackedIndices,
-  layout: Interleaved,
-  options: PredictOptions,
-): { x: Tensor; positions: Tensor } {
-  const { device } = z.data;
-  const total = layout.offsets.at(-1) as number;
-  const source = new Int32Array(total);
-  const position = new Int32Array(total);
-  const sources: Tensor[] = [];
-  let sourceRows = 0;
-  const add = (tensor: Tensor) => {
-    sources.push(tensor);
-    sourceRows += tensor.shape[0] as number;
-    return sourceRows - (tensor.shape[0] as number);
-  };
-  // Tables one after another; a modality's positions start where its own does.
-  const tableStart = [0, gridSize(trunk.streams[0].grid)];
-
-  for (const [kind, stream] of trunk.streams.entries()) {
-    if (stream === null) continue;
-    const kept = tokensOf(z.indices, kind);
-    if (kept.length > 0) {
-      const rows =
-        kept.length === z.indices.position.length
-          ? z.data
-          : z.data.indexSelect(uploadIndices(kept, device));
-      const start = add(stream.embed.forward(rows));
-      kept.forEach(
-        (m, i) => (source[layout.contextRows[m] as number] = start + i),
-      );
-    }
-    const wanted = tokensOf(targets, kind);
-    if (wanted.length === 0) continue;
-    if (stream.maskTokens.length > 0) {
-      // Tokens that no mask uses stay out, and get no gradient.
-      const places = new Map<number, number>();
-      const sequences = sequenceOf(targets);
-      for (const m of wanted) {
-        const mask = Math.floor((sequences[m] as number) / targets.samples);
-        const index =
-          (options.maskIndices?.[mask] ?? mask) % stream.maskTokens.length;
-        const known = places.get(index);
-        const place =
-          known ??
-          add((stream.maskTokens[index] as nn.Parameter).reshape(1, -1));
-        if (known === undefined) places.set(index, place);
-        source[layout.targetRows[m] as number] = place;
-      }
-    } else {
-      const start = add(
-        noisedTargets(stream.embed, targets, wanted, options.noise as Noise),
-      );
-      wanted.forEach(
-        (m, i) => (source[layout.targetRows[m] as number] = start + i),
-      );
-    }
-  }
-  const place = (indices: PackedIndices, rows: Int32Array) => {
-    for (let m = 0; m < rows.length; m++) {
-      const start = tableStart[indices.modality[m] as number] as number;
-      position[rows[m] as number] = start + (indices.position[m] as number);
-    }
-  };
-  place(z.indices, layout.contextRows);
-  place(targets, layout.targetRows);
-  const tables = trunk.streams.flatMap((stream) =>
-    stream?.table ? [stream.table.reshape(gridSize(stream.grid), -1)] : [],
-  );
-  const values = tables.length > 1 ? concat(tables) : tables[0];
-  const positions = uploadIndices(position, device);
-  return {
-    x: assemble(
-      sources,
-      uploadIndices(source, device),
-      values && { values, positions },
-    ),
-    positions,
-  };
-}
-
-/** Numbers of the tokens of a modality. */
-function tokensOf({ modality }: PackedIndices, kind: number): Int32Array {
-  const found: number[] = [];
-  for (let m = 0; m < modality.length; m++)
-    if (modality[m] === kind) found.push(m);
-  return Int32Array.from(found);
-}
-
-/** `[M]`: the sequence of each token. */
-function sequenceOf(indices: PackedIndices): Int32Array {
-  const sequences = new Int32Array(indices.position.length);
-  eachToken(indices, (m, s) => (sequences[m] = s));
-  return sequences;
 }

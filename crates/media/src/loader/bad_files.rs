@@ -134,11 +134,13 @@ impl BadFiles {
         if bad > SHOWN {
             message += &format!("\nand {} more", bad - SHOWN);
         }
-        MediaError::new("AVJ_BAD_FILES", message).with_hint(format!(
-            "the run stops past data.max_bad_fraction = {}; mend the files or take them out of the index \
-             (`bun run doctor INDEX.csv` lists them all), or raise it",
-            self.max_fraction
-        ))
+        let remedy = "mend the files or take them out of the index (`bun run doctor INDEX.csv` lists them all)";
+        MediaError::new("AVJ_BAD_FILES", message).with_hint(match self.max_fraction {
+            fraction if fraction < 1.0 => {
+                format!("the run stops past data.max_bad_fraction = {fraction}; {remedy}, or raise it")
+            }
+            _ => format!("there is no good file to take their place; {remedy}"),
+        })
     }
 }
 
@@ -208,5 +210,7 @@ mod tests {
         let mut all = BadFiles::new(10, 1.0);
         (0..10).for_each(|index| assert!(enter(&mut all, index, EventKind::Bad)));
         assert_eq!(all.verdict(), None);
+        let hint = all.too_many_error(all.events(), 10, 10).hint.unwrap();
+        assert!(hint.contains("no good file") && !hint.contains("raise"), "{hint}");
     }
 }
