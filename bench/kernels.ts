@@ -1,6 +1,7 @@
 /** Times single kernels at the shapes of V-JEPA's models, and what a call across to the addon costs. */
 
 import {
+  adapterPeaks,
   attention,
   type DType,
   full,
@@ -16,6 +17,7 @@ import {
   tensor,
 } from "@avjepa/core";
 import type { TransportCost } from "./call_cost.ts";
+import { shapesFor } from "./kernel_shapes.ts";
 import { join } from "node:path";
 
 /** One measurement. */
@@ -30,6 +32,8 @@ export interface KernelRow {
   gflops?: number;
   /** Billions of bytes a second, read and written by the algorithm. */
   gbytes_s?: number;
+  /** The fraction that this is of the adapter's own peak, measured in the same run. */
+  of_peak?: number;
 }
 
 /** How one kernel is measured. */
@@ -52,9 +56,13 @@ const ROUND_SECONDS = 0.05;
 /** Measures everything; `each` gets rows as they come. */
 export async function benchKernels(
   device: string,
-  each: (row: KernelRow) => void,
+  tell: (row: KernelRow) => void,
 ): Promise<void> {
   const random = new Generator(0);
+  const peaks = await peakRows(device);
+  const each = (row: KernelRow) => tell({ ...row, ...fraction(row, peaks) });
+  for (const row of Object.values(peaks)) tell(row);
+  const { products, attentions } = shapesFor(device);
   for (const dtype of ["float32", "bfloat16"] as const) {
     const draw = (...shape: number[]) =>
       random.normal(shape, 0, 1, { device, dtype });
@@ -79,33 +87,6 @@ export async function benchKernels(
   each(await time(device, optimizerKernel(device)));
   for (const row of await callRows()) each(row);
 }
-
-/** Rows, columns, depth: ViT-T's and the predictor's layers, over one clip's tokens or both masks'. */
-const products: readonly [m: number, n: number, k: number][] = [
-  [1568, 576, 192],
-  [1568, 768, 192],
-  [1568, 192, 768],
-  [2331, 1152, 384],
-  [2331, 384, 384],
-  [2331, 1536, 384],
-  [2331, 384, 1536],
-  [1568, 4096, 1024],
-];
-
-/** Heads, columns a head, tokens of each sequence. */
-const attentions: readonly [
-  heads: number,
-  headDim: number,
-  lengths: readonly number[],
-][] = [
-  [3, 64, [1568]],
-  [3, 64, [370, 113]],
-  [3, 128, [1125, 1206]],
-  [16, 24, [1125, 1206]],
-  [12, 32, [1125, 1206]],
-  [16, 80, [1568]],
-  [16, 88, [784]],
-];
 
 type Draw = (...shape: number[]) => Tensor;
 
@@ -226,6 +207,42 @@ function optimizerKernel(device: string): Kernel {
     bytes: 8 * 4 * parameters,
     run: () => adamw.step({ lr: 1e-3, wd: 0.1 }),
   };
+}
+
+/** What a graphics adapter does at the most; the CPU's peak is not measured. */
+async function peakRows(
+  device: string,
+): Promise<{ gflops?: KernelRow; gbytes_s?: KernelRow }> {
+  if (!device.startsWith("wgpu")) return {};
+  const { flops, bytes } = await adapterPeaks(device);
+  const about = { dtype: "float32" };
+  return {
+    gflops: {
+      ...about,
+      kernel: "peak multiply-add",
+      shape: "10⁹ operations",
+      seconds: 1e9 / flops,
+      gflops: flops / 1e9,
+    },
+    gbytes_s: {
+      ...about,
+      kernel: "peak copy",
+      shape: "10⁹ bytes",
+      seconds: 1e9 / bytes,
+      gbytes_s: bytes / 1e9,
+    },
+  };
+}
+
+function fraction(
+  row: KernelRow,
+  peaks: { gflops?: KernelRow; gbytes_s?: KernelRow },
+): { of_peak?: number } {
+  for (const unit of ["gflops", "gbytes_s"] as const) {
+    const [got, peak] = [row[unit], peaks[unit]?.[unit]];
+    if (got !== undefined && peak !== undefined) return { of_peak: got / peak };
+  }
+  return {};
 }
 
 async function time(

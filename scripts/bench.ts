@@ -33,6 +33,7 @@ const command = makeCommand({
     "bun run bench step --app avjepa --dtype bfloat16",
     "bun run bench step --ranks 2",
     "bun run bench kernels",
+    "bun run bench kernels --devices wgpu",
     "bun run bench loader clips.csv",
     "bun run bench scale",
   ],
@@ -144,10 +145,14 @@ function formatKernel({
   seconds,
   gflops,
   gbytes_s,
+  of_peak,
 }: KernelRow): string {
   const speed = [
-    ...(gflops === undefined ? [] : [`${gflops.toFixed(0)} GFLOP/s`]),
+    ...(gflops === undefined
+      ? []
+      : [`${gflops.toFixed(gflops < 10 ? 2 : 0)} GFLOP/s`]),
     ...(gbytes_s === undefined ? [] : [`${gbytes_s.toFixed(1)} GB/s`]),
+    ...(of_peak === undefined ? [] : [`${(100 * of_peak).toFixed(0)} %`]),
   ];
   const micro = `${(1e6 * seconds).toFixed(seconds < 1e-5 ? 2 : 0)} µs`;
   const columns = [

@@ -139,6 +139,26 @@ fn adapter(facts: wgpu::AdapterFacts) -> Adapter {
     }
 }
 
+/// What an adapter does at the most: operations, and bytes read and written, a second.
+#[napi(object)]
+pub struct AdapterPeaks {
+    pub flops: f64,
+    pub bytes: f64,
+}
+
+/// Measures it, on a thread and a device of its own.
+#[napi(ts_return_type = "Promise<AdapterPeaks>")]
+pub fn adapter_peaks<'e>(env: &'e Env, name: String) -> napi::Result<Object<'e>, String> {
+    let (deferred, promise) = env.create_deferred().map_err(status)?;
+    std::thread::spawn(move || {
+        let peaks = guard("adapterPeaks", || wgpu::Wgpu::open(&name, wgpu::Faults::default())?.peaks());
+        deferred.resolve(move |env| {
+            peaks.map(|p| AdapterPeaks { flops: p.flops, bytes: p.bytes }).map_err(|error| reject(env, error))
+        });
+    });
+    Ok(promise)
+}
+
 /// What a device has done since it was opened; zeros where nothing counts it.
 #[napi(object)]
 pub struct DeviceCounters {

@@ -79,6 +79,23 @@ export function adapters(): Adapter[] {
   return callNative(() => native.adapters());
 }
 
+/** What an adapter does at the most, measured by kernels that do nothing else. */
+export interface AdapterPeaks {
+  /** Operations a second: multiply-adds in registers, each of them two. */
+  flops: number;
+  /** Bytes a second, read and written by a copy. */
+  bytes: number;
+}
+
+/**
+ * Measures an adapter's {@link AdapterPeaks}, in about a second.
+ *
+ * @param name `wgpu`, or `wgpu:1` for another than the first piece of hardware.
+ */
+export async function adapterPeaks(name: string): Promise<AdapterPeaks> {
+  return (await awaitNative(() => native.adapterPeaks(name))) as AdapterPeaks;
+}
+
 /** What a device has done since it was opened; zeros for the CPU. */
 export interface DeviceCounters {
   /** Kernels run, and the submissions that brought them to the device. */

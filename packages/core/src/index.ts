@@ -7,6 +7,8 @@ export {
   adapters,
   defaultDevice,
   describeDevice,
+  type AdapterPeaks,
+  adapterPeaks,
   type DeviceCounters,
   deviceCounters,
   type MemoryUse,

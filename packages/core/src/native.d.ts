@@ -14,6 +14,11 @@ invocations: number
 subgroup: Array<number>
 features: Array<string>
 }
+/** What an adapter does at the most: operations, and bytes read and written, a second. */
+export interface AdapterPeaks {
+flops: number
+bytes: number
+}
 /** A batch; its arrays are the engine's memory, not copies. */
 export interface BatchArrays {
 samples: number
@@ -138,6 +143,8 @@ name: string
 start: number
 end: number
 }
+/** Measures it, on a thread and a device of its own. */
+export declare function adapterPeaks(name: string): Promise<AdapterPeaks>;
 /** The machine's graphics adapters, hardware before software. Empty where there is no driver. */
 export declare function adapters(): Array<Adapter>;
 /** Runs one operation: its number in `operations()`, its arguments, room for its answer. The length of the answer, or −1. */

@@ -17,6 +17,7 @@ mod lp_loss;
 mod memory;
 mod optimizer;
 mod patchify;
+mod peak;
 mod random;
 mod reduce;
 mod rotary;
@@ -27,6 +28,7 @@ mod stream;
 
 pub use adapter::{AdapterFacts, adapters, facts};
 pub use faults::Faults;
+pub use peak::Peaks;
 
 use crate::{
     backend::{

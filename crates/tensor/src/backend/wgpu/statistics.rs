@@ -61,9 +61,11 @@ impl Wgpu {
 
     pub(super) fn normality_grad(&self, d: &EppsPulleyGrad) -> Result<()> {
         let f = &d.forward;
+        // Held until the kernel is encoded: memory that is freed before may be written by others.
+        let knots = self.knots(f)?;
         let call = Call::new(self, EPPS_PULLEY, "backward").input("x", &f.x)?.input("means", &f.means)?;
         let call = call.input("dy", &d.dy)?.output("dx", &d.dx.0, d.dx.1)?;
-        let call = call.block("knots", &self.knots(f)?, DType::F32, Access::Read)?;
+        let call = call.block("knots", &knots, DType::F32, Access::Read)?;
         let call = call.word("rows", f.x.rows()).word("columns", f.x.columns()).word("count", f.knots.len());
         call.run(f.x.len().div_ceil(128))
     }
