@@ -50,7 +50,7 @@ describe.skipIf(!wanted)("pretraining on wgpu", () => {
         "",
       ]);
       const [expected, got] = [losses("cpu"), losses("wgpu")];
-      expect(got.length).toBe(50);
+      expect([expected.length, got.length]).toEqual([50, 50]);
       for (const [i, loss] of expected.entries())
         expect(Math.abs((got[i] as number) / loss - 1)).toBeLessThan(1e-3);
     },
