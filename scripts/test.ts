@@ -4,6 +4,7 @@
  * Formatters, linters and the type check count as tests. The last line is
  * `N passed, N failed`; exit 1 if anything failed. What could not run here
  * (pending kinds, absent devices) is printed, and never counted as passed.
+ * Kernels for GPUs are tested on every GPU there is.
  */
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -15,8 +16,8 @@ import { workspaceArguments } from "./lib/workspace.ts";
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
 const packages = workspaceArguments();
-/** Kernels of wgpu are tested when asked for: a driver for the processor takes minutes over them. */
-const withWgpu = (process.env.AVJEPA_TEST_DEVICES ?? "").includes("wgpu");
+/** The graphics adapters whose kernels are tested. */
+const gpus = adaptersToTest();
 /** How often a driver has crashed. */
 let crashes = 0;
 let passed = 0;
@@ -48,20 +49,64 @@ check(
   "mend with: bun fmt",
 );
 check("types", ["bun", "check"], "mend the errors above");
+// The operations' tests run beside the CPU on one adapter at a time: everything with the first, what concerns kernels with the others.
+const [first = "cpu", ...others] = gpus;
+process.env.AVJEPA_TEST_DEVICES = first;
 cargoTests("cargo test", [...packages, "--no-fail-fast"]);
-if (withWgpu)
-  cargoTests("cargo test of wgpu", [
-    ...[...packages, "--test", "wgpu"],
-    ...["--", "--ignored"],
+if (gpus.length > 0) wgpuTests(first);
+bunTests("bun test", []);
+for (const gpu of others) {
+  process.env.AVJEPA_TEST_DEVICES = gpu;
+  cargoTests(`cargo test on ${gpu}`, [
+    ...["--package", "avjepa-tensor"],
+    "--no-fail-fast",
   ]);
-bunTests();
+  wgpuTests(gpu);
+  bunTests(`bun test on ${gpu}`, ["test/wgpu", "test/parity"]);
+}
 
 rmSync(scratch, { recursive: true, force: true });
-if (!withWgpu)
-  console.log("wgpu: not tested; AVJEPA_TEST_DEVICES=wgpu tests its kernels");
+console.log(
+  gpus.length > 0
+    ? `wgpu: tested on ${gpus.join(", ")}`
+    : "wgpu: not tested, there is no GPU; AVJEPA_TEST_DEVICES=wgpu tests it on the first adapter, a driver for the processor too",
+);
 if (crashes > 0) console.log(`wgpu: a driver crashed ${crashes} times`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);
+
+/**
+ * What `AVJEPA_TEST_DEVICES` names (`wgpu:0,wgpu:1`), else every GPU. Drivers
+ * that compute on the processor take minutes, and are tested when named.
+ */
+function adaptersToTest(): string[] {
+  const named = process.env.AVJEPA_TEST_DEVICES;
+  if (named !== undefined)
+    return named
+      .split(",")
+      .map((name) => name.trim())
+      .filter((name) => name.startsWith("wgpu"));
+  // In a process of its own: drivers crash.
+  const { output, exitCode } = run([
+    ...["bun", "scripts/doctor.ts", "--devices", "--json"],
+  ]);
+  if (exitCode !== 0) return [];
+  const machine = output.split("\n").find((line) => line.startsWith("{"));
+  const { adapters } = JSON.parse(machine ?? '{"adapters":[]}') as {
+    adapters: { device: string; kind: string; lacks?: string }[];
+  };
+  return adapters
+    .filter(({ kind, lacks }) => kind !== "software" && !lacks)
+    .map(({ device }) => device);
+}
+
+/** The tests of the backend from outside, which need an adapter. */
+function wgpuTests(gpu: string): void {
+  cargoTests(`cargo test of ${gpu}`, [
+    ...[...packages, "--test", "wgpu"],
+    ...["--", "--ignored"],
+  ]);
+}
 
 /** A tool that passes or fails as a whole. */
 function check(name: string, command: string[], remedy: string): void {
@@ -97,16 +142,14 @@ function cargoTests(name: string, args: string[]): void {
   );
 }
 
-/** The TypeScript tests, counted from the JUnit report. */
-function bunTests(): void {
+/** TypeScript tests, counted from the JUnit report; all where no paths are given. */
+function bunTests(name: string, paths: string[]): void {
+  rmSync(junit, { force: true });
   const { output, exitCode } = twice(
     [
-      "bun",
-      "test",
-      "--timeout",
-      "120000",
-      "--reporter=junit",
-      `--reporter-outfile=${junit}`,
+      ...["bun", "test", "--timeout", "120000"],
+      ...["--reporter=junit", `--reporter-outfile=${junit}`],
+      ...paths,
     ],
     ({ exitCode }) => exitCode >= 128,
   );
@@ -130,7 +173,7 @@ function bunTests(): void {
   passed += Math.max(0, tests - failures - skipped);
   failed += failures + died;
   console.log(
-    `${exitCode === 0 ? "ok   " : "FAIL "} bun test: ${tests - failures - skipped} passed, ${failures + died} failed, ${skipped} skipped`,
+    `${exitCode === 0 ? "ok   " : "FAIL "} ${name}: ${tests - failures - skipped} passed, ${failures + died} failed, ${skipped} skipped`,
   );
 }
 
@@ -148,7 +191,7 @@ function twice(
   crashed: (outcome: Outcome) => boolean,
 ): Outcome {
   const first = run(command);
-  if (!withWgpu || !crashed(first)) return first;
+  if (gpus.length === 0 || !crashed(first)) return first;
   crashes += 1;
   console.log(first.output);
   console.log("wgpu: the process crashed; it is run once more");

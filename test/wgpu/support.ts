@@ -1,17 +1,19 @@
-/** The first graphics adapter, and pretraining on it. */
+/** The graphics adapter under test, and pretraining on it. */
 
 import { pretrain } from "../pretrain/support.ts";
 
-/**
- * Whether wgpu is to be tested: `AVJEPA_TEST_DEVICES=wgpu`. Drivers that play a
- * GPU on the processor take many minutes, so that is asked for.
- */
-export const wanted: boolean = (process.env.AVJEPA_TEST_DEVICES ?? "")
+/** The adapter that `AVJEPA_TEST_DEVICES` names, the first if several. */
+const named = (process.env.AVJEPA_TEST_DEVICES ?? "")
   .split(",")
-  .some((name) => name.startsWith("wgpu"));
+  .map((name) => name.trim())
+  .find((name) => name.startsWith("wgpu"));
 
-/** The device of the tests; software adapters are opened by number only. */
-export const device = "wgpu:0";
+/** Whether wgpu is to be tested: `scripts/test.ts` asks for it where there is a GPU. */
+export const wanted: boolean = named !== undefined;
+
+/** The device of the tests: `wgpu` is the first adapter, be it software. */
+export const device: string =
+  named === undefined || named === "wgpu" ? "wgpu:0" : named;
 
 if (!wanted)
   console.log(

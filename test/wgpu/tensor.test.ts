@@ -25,10 +25,9 @@ async function both(
 
 describe.skipIf(!wanted)("on wgpu", () => {
   test("the adapter is described", () => {
-    const [first] = adapters();
-    expect(first?.device).toBe(device);
-    expect(first?.bindingBytes).toBeGreaterThanOrEqual(2 ** 27);
-    expect(describeDevice(device)).toContain(first?.name as string);
+    const found = adapters().find((adapter) => adapter.device === device);
+    expect(found?.bindingBytes).toBeGreaterThanOrEqual(2 ** 27);
+    expect(describeDevice(device)).toContain(found?.name as string);
   });
 
   test("arithmetic", async () => {

@@ -22,18 +22,21 @@ pub fn cpu() -> Arc<Device> {
     OWN.with_borrow(|own| own.clone()).unwrap_or_else(|| CPU.clone())
 }
 
-/// The CPU; with `AVJEPA_TEST_DEVICES=wgpu`, every kernel of the first adapter beside its own. Drivers for processors are slow: that
-/// is asked for, not done by default.
+/// The CPU; with `AVJEPA_TEST_DEVICES=wgpu:0`, every kernel of that adapter beside its own.
 pub fn device() -> Arc<Device> {
-    static GPU: LazyLock<Result<Arc<Device>>> = LazyLock::new(|| wgpu::device("wgpu:0"));
-    let named = std::env::var("AVJEPA_TEST_DEVICES").unwrap_or_default();
-    if !named.split(',').any(|name| name.starts_with("wgpu")) {
-        return cpu::device();
-    }
+    static GPU: LazyLock<Option<Result<Arc<Device>>>> = LazyLock::new(|| adapter().as_deref().map(wgpu::device));
     match &*GPU {
-        Ok(gpu) => Device::new("cpu", Box::new(twin::Twin::new(gpu.clone()))),
-        Err(error) => panic!("AVJEPA_TEST_DEVICES names wgpu: {error}"),
+        None => cpu::device(),
+        Some(Ok(gpu)) => Device::new("cpu", Box::new(twin::Twin::new(gpu.clone()))),
+        Some(Err(error)) => panic!("AVJEPA_TEST_DEVICES names wgpu: {error}"),
     }
+}
+
+/// The first adapter that `AVJEPA_TEST_DEVICES` names; `wgpu` is `wgpu:0` whatever it is.
+fn adapter() -> Option<String> {
+    let named = std::env::var("AVJEPA_TEST_DEVICES").unwrap_or_default();
+    let name = named.split(',').map(str::trim).find(|name| name.starts_with("wgpu"))?;
+    Some(if name == "wgpu" { "wgpu:0".to_string() } else { name.to_string() })
 }
 
 /// Runs `f` on a device of its own, where its kernel must refuse a value: an argument error that starts with `start` at the next
