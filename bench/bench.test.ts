@@ -32,6 +32,8 @@ test("a step's line of JSON has what scripts rely on", () => {
     "gflops",
     "peak_rss_bytes",
     "idle_rss_bytes",
+    "tensor_bytes",
+    "peak_tensor_bytes",
     "device",
     "threads",
   ]);

@@ -1,6 +1,15 @@
 /** Times whole training steps on noise: forward, backward, clipping, AdamW, moving average. */
 
-import { describeDevice, requireGrad, scope, tensor } from "@avjepa/core";
+import {
+  describeDevice,
+  type DeviceCounters,
+  deviceCounters,
+  memory,
+  requireGrad,
+  scope,
+  synchronize,
+  tensor,
+} from "@avjepa/core";
 import {
   audioGrid,
   joinProcesses,
@@ -37,6 +46,8 @@ export interface StepOptions {
   /** Steps before them. */
   warmup: number;
   checkpointing: boolean;
+  /** Whether processes share the optimizer's moments out. */
+  zero1: boolean;
   devices: readonly string[];
 }
 
@@ -52,6 +63,11 @@ export interface StepReport {
   peak_rss_bytes: number;
   /** The process with the addon loaded, before there is a model. */
   idle_rss_bytes: number;
+  /** What tensors hold between steps (weights, target, gradients, moments, the batch), and at most within one. */
+  tensor_bytes: number;
+  peak_tensor_bytes: number;
+  /** What a device apart from the processor is asked for in a step. */
+  device_counters?: DeviceCounters;
   device: string;
   threads: number;
   /** Of several processes; the rest of the report is rank 0's. */
@@ -106,10 +122,14 @@ export async function benchStep(
   const masks = maskLengths.map((mask) => audible(mask, options.app));
   const batch = makeBatch(config, masks);
   let step = 0;
-  const seconds = await measure(
-    () => trainStep(trainer, [batch], { ...settings, step: ++step }),
-    { times: options.steps, warmUp: options.warmup },
-  );
+  const take = () => trainStep(trainer, [batch], { ...settings, step: ++step });
+  const seconds = await measure(take, {
+    times: options.steps,
+    warmUp: options.warmup,
+  });
+  await synchronize(device);
+  const held = memory(device);
+  const counters = device === "cpu" ? {} : await countStep(device, take);
   const flops = totalFlops(stepFlops(modelShape(config), masks, options.batch));
   const middle = median(seconds);
   const several =
@@ -123,9 +143,31 @@ export async function benchStep(
     gflops: flops / middle / 1e9,
     peak_rss_bytes: peakResidentBytes(),
     idle_rss_bytes: idle,
+    tensor_bytes: held.bytes,
+    peak_tensor_bytes: held.peakBytes,
+    ...counters,
     device,
     threads,
     ...several,
+  };
+}
+
+/** What the device does for one step more. */
+async function countStep(
+  device: string,
+  take: () => Promise<unknown>,
+): Promise<{ device_counters: DeviceCounters }> {
+  const before = deviceCounters(device);
+  await take();
+  await synchronize(device);
+  const after = deviceCounters(device);
+  return {
+    device_counters: {
+      dispatches: after.dispatches - before.dispatches,
+      submissions: after.submissions - before.submissions,
+      uploaded: after.uploaded - before.uploaded,
+      downloaded: after.downloaded - before.downloaded,
+    },
   };
 }
 
@@ -169,6 +211,7 @@ function stepConfig(options: StepOptions): ResolvedPretrainConfig {
       `model.model_name=${options.model}`,
       `meta.dtype=${options.dtype}`,
       `optimization.activation_checkpointing=${checkpointing}`,
+      `optimization.zero1=${options.zero1}`,
       // 8 × 12 tokens of sound.
       ...(options.app === "avjepa" ? ["data.audio.duration=1.92"] : []),
     ],

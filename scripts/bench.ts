@@ -2,6 +2,7 @@
 
 import "./lib/told.ts";
 
+import type { DeviceCounters } from "@avjepa/core";
 import { AvjepaError } from "@avjepa/core/error";
 import {
   formatBytes,
@@ -67,6 +68,11 @@ const command = makeCommand({
     "--checkpointing",
     "step: recompute blocks in the backward pass",
     false,
+  )
+  .option(
+    "--zero1",
+    "step: share the optimizer's moments out among the processes",
+    false,
   );
 
 await runCommand<StepOptions>(command, async (options) => {
@@ -116,8 +122,15 @@ function formatStep(report: StepReport, options: StepOptions): string {
     `step    ${report.median_s.toFixed(3)} s median, ${report.min_s.toFixed(3)} s at best, ${report.samples_per_s.toPrecision(3)} clips/s`,
     `compute ${formatFlop(report.flops_per_step)} a step, ${report.gflops.toFixed(0)} GFLOP/s`,
     `memory  ${formatBytes(report.peak_rss_bytes)} at most, ${formatBytes(above)} above the idle process`,
+    `tensors ${formatBytes(report.tensor_bytes)} between steps, ${formatBytes(report.peak_tensor_bytes)} at most`,
+    ...(report.device_counters ? [formatCounters(report.device_counters)] : []),
     ...(report.ranks ? [formatRanks(report.ranks)] : []),
   ].join("\n");
+}
+
+function formatCounters(counters: DeviceCounters): string {
+  const { dispatches, submissions, uploaded, downloaded } = counters;
+  return `device  ${dispatches} kernels in ${submissions} submissions a step, ${formatBytes(uploaded)} to it, ${formatBytes(downloaded)} back`;
 }
 
 function formatRanks({ world, engine, sent_bytes, sum_s }: RanksReport) {
