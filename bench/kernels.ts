@@ -17,6 +17,7 @@ import {
   tensor,
 } from "@avjepa/core";
 import type { TransportCost } from "./call_cost.ts";
+import { familyKernels } from "./family_kernels.ts";
 import { shapesFor } from "./kernel_shapes.ts";
 import { join } from "node:path";
 
@@ -37,7 +38,7 @@ export interface KernelRow {
 }
 
 /** How one kernel is measured. */
-interface Kernel {
+export interface Kernel {
   kernel: string;
   shape: readonly number[];
   dtype: DType;
@@ -84,6 +85,7 @@ export async function benchKernels(
     for (const kernel of rowKernels(draw, dtype))
       each(await time(device, kernel));
   }
+  for (const kernel of familyKernels(device)) each(await time(device, kernel));
   each(await time(device, optimizerKernel(device)));
   for (const row of await callRows()) each(row);
 }

@@ -169,7 +169,7 @@ function formatKernel({
   ];
   const micro = `${(1e6 * seconds).toFixed(seconds < 1e-5 ? 2 : 0)} µs`;
   const columns = [
-    kernel.padEnd(22),
+    kernel.padEnd(25),
     dtype.padEnd(8),
     shape.padStart(18),
     micro.padStart(12),
