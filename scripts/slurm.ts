@@ -19,7 +19,11 @@ import {
   runCommand,
   wholeNumber,
 } from "./lib/cli.ts";
-import { checkRequest, readCluster } from "./lib/slurm/cluster.ts";
+import {
+  checkRequest,
+  type Partition,
+  readCluster,
+} from "./lib/slurm/cluster.ts";
 import { endJob } from "./lib/slurm/ended.ts";
 import { recordEvent } from "./lib/slurm/events.ts";
 import {
@@ -186,7 +190,8 @@ async function submit(kind: string, argv: string[]): Promise<void> {
       requireSameMachines(loaded, options);
       const [first] = loaded as [Loaded];
       const request = makeRequest(options, first.machines);
-      if (hasSlurm()) checkRequest(request, readCluster());
+      const cluster = lookAtCluster(dryRun);
+      if (cluster) checkRequest(request, cluster);
       const several = request.nodes * request.tasksPerNode > 1;
       const job: Job = {
         request,
@@ -199,17 +204,13 @@ async function submit(kind: string, argv: string[]): Promise<void> {
           : null,
         bun: process.execPath,
         directory: process.cwd(),
-        mpi: several && hasSlurm() ? mpiPlugin() : null,
+        mpi: several && cluster ? mpiPlugin() : null,
         options:
           options.steps === undefined ? [] : ["--steps", String(options.steps)],
       };
       if (dryRun) {
         for (const { warnings } of loaded)
           for (const text of warnings) console.error(`warning: ${text}`);
-        if (!hasSlurm())
-          console.error(
-            "SLURM is not on this machine: the request is not checked",
-          );
         await Bun.write(Bun.stdout, batchScript(job));
         return { result: { script: batchScript(job) } };
       }
@@ -227,6 +228,26 @@ async function submit(kind: string, argv: string[]): Promise<void> {
     },
     argv,
   );
+}
+
+/**
+ * The cluster's partitions. A dry run goes on without them, and says so: the
+ * script can be read where nothing is submitted.
+ *
+ * @throws AvjepaError AVJ_SLURM where SLURM does not answer and a job is to be submitted.
+ */
+function lookAtCluster(dryRun: boolean): Partition[] | null {
+  const unchecked = (why: string): null => {
+    console.error(`${why}: the request is not checked`);
+    return null;
+  };
+  if (!hasSlurm()) return unchecked("SLURM is not on this machine");
+  try {
+    return readCluster();
+  } catch (error) {
+    if (!dryRun || !AvjepaError.is(error)) throw error;
+    return unchecked(error.message.split("\n")[0] ?? "");
+  }
 }
 
 /** A configuration to be submitted. */

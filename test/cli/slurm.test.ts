@@ -1,16 +1,21 @@
 /** `bun run slurm` where there is no SLURM. */
 
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 setDefaultTimeout(60_000);
 
 const root = join(import.meta.dir, "../..");
 
-function slurm(...args: string[]) {
+const slurm = (...args: string[]) => slurmWith("/nonexistent", ...args);
+
+/** With the programs of a folder alone. */
+function slurmWith(path: string, ...args: string[]) {
   const { stdout, stderr, exitCode } = Bun.spawnSync(
     [process.execPath, join(root, "scripts/slurm.ts"), ...args],
-    { cwd: root, env: { ...process.env, PATH: "/nonexistent" } },
+    { cwd: root, env: { ...process.env, PATH: path } },
   );
   return { out: String(stdout), err: String(stderr), exitCode };
 }
@@ -55,6 +60,27 @@ test("--dry-run prints a script that bash can read", () => {
     stdin: new TextEncoder().encode(out),
   });
   expect(syntax).toBe(0);
+});
+
+test("where the controller is down, --dry-run prints the script unchecked, and nothing is submitted", () => {
+  const bin = mkdtempSync(join(tmpdir(), "avjepa-slurm-"));
+  try {
+    const script =
+      "#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n";
+    for (const name of ["sbatch", "scontrol", "sinfo", "srun"])
+      writeFileSync(join(bin, name), script, { mode: 0o755 });
+    const dry = slurmWith(bin, "--dry-run", config, ...data);
+    expect(dry.exitCode, dry.err).toBe(0);
+    expect(dry.out).toContain("#SBATCH --requeue\n");
+    expect(dry.err).toContain(
+      "SLURM does not answer: Unable to contact slurm controller: the request is not checked",
+    );
+    const wet = slurmWith(bin, config, ...data);
+    expect(wet.exitCode).toBe(1);
+    expect(wet.err).toContain("SLURM does not answer");
+  } finally {
+    rmSync(bin, { recursive: true });
+  }
 });
 
 test("a list makes an array; its configurations need the same machines", () => {
