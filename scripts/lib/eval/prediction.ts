@@ -5,32 +5,22 @@
  * of those it did not are apart.
  */
 
-import {
-  AvjepaError,
-  loadSafetensors,
-  optim,
-  saveSafetensors,
-  scope,
-} from "@avjepa/core";
-import type { ClipBatch } from "@avjepa/data";
+import { AvjepaError, optim, scope } from "@avjepa/core";
 import {
   audioPatchSize,
   type DrawingError,
-  DrawingErrors,
   drawPatches,
   type PatchSizes,
   PixelDecoder,
   type PredictingModels,
   videoPatchSize,
 } from "@avjepa/evals";
-import { imagenetStd } from "@avjepa/models";
 import {
   CheckpointStore,
   checkpointPath,
   configHash,
   exitStopped,
   type FrozenModels,
-  heldOutClips,
   loadFrozenModels,
   planSteps,
   replaceFile,
@@ -48,8 +38,9 @@ import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Outcome } from "../cli.ts";
+import { restore, save } from "./prediction_checkpoint.ts";
 import { withHeldOut } from "./prediction_data.ts";
-import { type DrawnValues, writeDrawing } from "./prediction_picture.ts";
+import { testDrawing } from "./test_drawing.ts";
 import { Stages } from "./stage.ts";
 
 /** Options of the command line. */
@@ -59,9 +50,6 @@ export interface PredictionOptions {
   steps?: number;
   anew: boolean;
 }
-
-/** Clips that are drawn as pictures. */
-const pictures = 4;
 
 export async function predictPixels(
   given: ResolvedPretrainConfig,
@@ -189,7 +177,7 @@ export async function predictPixels(
       stages.at(step, plan.lastStep, `loss ${loss.toFixed(4)}`);
       const last = step === plan.lastStep || stop.signal !== undefined;
       if (last || plan.checkpointDue(step, 0))
-        await save(store, decoder, adamw, identity, step, cursor);
+        await save(store, decoder, adamw, identity, { step, cursor });
     }
   }
   if (step < plan.lastStep) {
@@ -199,62 +187,19 @@ export async function predictPixels(
   }
 
   // --- The test ----------------------------------------------------------------------------------------------------
-  const errors = new DrawingErrors();
-  const skipped: string[] = [];
-  let samples = 0;
-  let drawings = 0;
-  await using held = heldOutClips(config, single);
-  const total = readIndex(...config.data.held_out).paths.length;
-  stages.begin("testing", "samples");
-  for await (const batch of held) {
-    const values = await drawnValues(models, decoder, batch, sizes, bfloat16);
-    for (const { modality, source, rows, drawn, target } of values)
-      errors.add(
-        modality,
-        source,
-        drawn,
-        target,
-        target.length / rows.packed.length,
-        scaleOf(modality, sizes),
-      );
-    const masks = batch.masks!.context.masks;
-    for (
-      let row = 0;
-      row < batch.rows && drawings < pictures;
-      row++, drawings++
-    )
-      for (let k = 0; k < masks; k++)
-        writeDrawing(
-          join(run.path, `prediction-${drawings + 1}-mask${k + 1}.png`),
-          batch,
-          values,
-          (one) => tokensOfSequence(batch, one, k * batch.rows + row),
-          sizes,
-        );
-    skipped.push(
-      ...batch.events.filter((e) => e.replaced).map(({ path: file }) => file),
-    );
-    samples += batch.samples;
-    stages.at(samples, total);
-  }
-  const figures = Object.fromEntries(
-    config.data.modalities.map((modality) => [
-      modality,
-      {
-        masked: errors.of(modality, "masked") ?? null,
-        visible: errors.of(modality, "visible") ?? null,
-      },
-    ]),
-  );
-  for (const [modality, found] of Object.entries(figures))
+  const tested = await testDrawing(config, models, decoder, sizes, {
+    folder: run.path,
+    stages,
+  });
+  for (const [modality, found] of Object.entries(tested.errors))
     for (const [source, error] of Object.entries(found))
       if (error) stages.say(`${modality}, ${source}: ${inWords(error)}`);
   const result = {
     task: "prediction",
-    ...figures,
-    num_samples: samples,
+    ...tested.errors,
+    num_samples: tested.samples,
     steps: step,
-    skipped: [...new Set(skipped)],
+    skipped: tested.skipped,
     checkpoint: frozen.path,
     config_hash: identity.config_hash,
   };
@@ -296,121 +241,4 @@ function patchSizes(
     patch: facts.patch,
     audioPatch: [patch, patch],
   };
-}
-
-/** Brings normalised pixels to 0 … 1. */
-function scaleOf(modality: "video" | "audio", { tubelet, patch }: PatchSizes) {
-  const channel = tubelet * patch * patch;
-  return modality === "video"
-    ? (column: number) => imagenetStd[Math.floor(column / channel)]!
-    : () => 1;
-}
-
-async function drawnValues(
-  models: PredictingModels,
-  decoder: PixelDecoder,
-  batch: ClipBatch,
-  sizes: PatchSizes,
-  bfloat16: boolean,
-): Promise<DrawnValues[]> {
-  const parts = scope(() =>
-    drawPatches(models, decoder, batch, batch.masks!, sizes, bfloat16),
-  );
-  const values: DrawnValues[] = [];
-  for (const { modality, source, rows, drawn, target } of parts) {
-    values.push({
-      modality,
-      source,
-      rows,
-      drawn: (await drawn.toArray()) as Float32Array,
-      target: (await target.toArray()) as Float32Array,
-    });
-    drawn.dispose();
-    target.dispose();
-  }
-  return values;
-}
-
-/** Where the tokens of a sequence are among the drawn ones, and their positions. */
-function tokensOfSequence(
-  batch: ClipBatch,
-  { source, rows }: DrawnValues,
-  sequence: number,
-): { at: number; position: number }[] {
-  const { context, target } = batch.masks!;
-  const indices = source === "visible" ? context : target;
-  const [from, to] = [
-    indices.offsets[sequence]!,
-    indices.offsets[sequence + 1]!,
-  ];
-  return Array.from(rows.packed.entries()).flatMap(([at, m]) =>
-    m >= from && m < to ? [{ at, position: indices.position[m]! }] : [],
-  );
-}
-
-interface Identity {
-  task: string;
-  encoder: string;
-  config_hash: string;
-}
-
-async function save(
-  store: CheckpointStore,
-  decoder: PixelDecoder,
-  adamw: optim.AdamW,
-  identity: Identity,
-  step: number,
-  cursor: { pass: number; position: number },
-): Promise<void> {
-  await store.save(step, { ...identity, cursor }, async (folder) => {
-    const weights = Object.fromEntries(decoder.namedParameters("probe."));
-    await saveSafetensors(join(folder, "weights.safetensors"), weights);
-    const moments = adamw.stateDict();
-    try {
-      await saveSafetensors(join(folder, "optim-r0of1.safetensors"), moments);
-    } finally {
-      for (const view of Object.values(moments)) view.dispose();
-    }
-  });
-}
-
-async function restore(
-  store: CheckpointStore,
-  decoder: PixelDecoder,
-  adamw: optim.AdamW,
-  identity: Identity,
-  device: string,
-): Promise<{ step: number; cursor: { pass: number; position: number } }> {
-  const checkpoint = await store.latest();
-  if (checkpoint === undefined)
-    return { step: 0, cursor: { pass: 0, position: 0 } };
-  const found = checkpoint.state as unknown as Identity & {
-    cursor: { pass: number; position: number };
-  };
-  for (const key of ["task", "encoder", "config_hash"] as const)
-    if (found[key] !== identity[key])
-      throw new AvjepaError(
-        "AVJ_CONFIG_CHANGED",
-        `${checkpoint.path} is of another ${{ task: "task", encoder: "encoder", config_hash: "configuration" }[key]}`,
-        { hint: "name another --folder, or start anew with --resume never" },
-      );
-  const load = async (name: string) =>
-    (await loadSafetensors(join(checkpoint.path, name), { device })).tensors;
-  const weights = await load("weights.safetensors");
-  const moments = await load("optim-r0of1.safetensors");
-  try {
-    decoder.loadStateDict(
-      Object.fromEntries(
-        Object.entries(weights).map(([name, values]) => [
-          name.replace(/^probe\./, ""),
-          values,
-        ]),
-      ),
-    );
-    adamw.loadStateDict(moments, checkpoint.step);
-  } finally {
-    for (const values of [...Object.values(weights), ...Object.values(moments)])
-      values.dispose();
-  }
-  return { step: checkpoint.step, cursor: found.cursor };
 }
