@@ -104,10 +104,15 @@ export const sets = (values: Record<string, unknown>): string[] =>
 /** Other devices are looked for where none is named. */
 export const cpu = ["--devices", "cpu"];
 
-/** Runs a command to its end. */
-export function run(command: "pretrain" | "eval", args: readonly string[]) {
+/** Runs a command to its end; on the CPU unless told otherwise. */
+export function run(
+  command: "pretrain" | "eval",
+  args: readonly string[],
+  device: readonly string[] = cpu,
+) {
+  const script = join(root, `scripts/${command}.ts`);
   const { stdout, stderr, exitCode } = Bun.spawnSync(
-    [process.execPath, join(root, `scripts/${command}.ts`), ...args, ...cpu],
+    [process.execPath, script, ...args, ...device],
     { cwd: root },
   );
   return { out: String(stdout), err: String(stderr), exitCode };

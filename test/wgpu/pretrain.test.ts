@@ -4,14 +4,21 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
+import { environment, mpirun, withoutMpi } from "../launch/support.ts";
 import {
   Clips,
   bytesOf,
   metricsOf,
   pretrain,
+  root,
   stepsOf,
 } from "../pretrain/support.ts";
-import { pretrainOnWgpu, pretrainWithFault, wanted } from "./support.ts";
+import {
+  device,
+  pretrainOnWgpu,
+  pretrainWithFault,
+  wanted,
+} from "./support.ts";
 
 /** Drivers that compute on the processor take their time, and compile each kernel first. */
 const TIMEOUT = 900_000;
@@ -51,6 +58,49 @@ describe.skipIf(!wanted)("pretraining on wgpu", () => {
       ]);
       const [expected, got] = [losses("cpu"), losses("wgpu")];
       expect([expected.length, got.length]).toEqual([50, 50]);
+      for (const [i, loss] of expected.entries())
+        expect(Math.abs((got[i] as number) / loss - 1)).toBeLessThan(1e-3);
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "in bfloat16, along the CPU's curve in bfloat16",
+    () => {
+      const more = [...stepsOf(1, 5), "--set", "meta.dtype=bfloat16"];
+      const cpu = pretrain(...args("cpu16", ...more), "--devices", "cpu");
+      expect(cpu.exitCode).toBe(0);
+      expect(pretrainOnWgpu(args("wgpu16", ...more)).exitCode).toBe(0);
+      const [expected, got] = [losses("cpu16"), losses("wgpu16")];
+      expect([expected.length, got.length]).toEqual([5, 5]);
+      for (const [i, loss] of expected.entries())
+        expect(Math.abs((got[i] as number) / loss - 1)).toBeLessThan(1e-2);
+    },
+    TIMEOUT,
+  );
+
+  test.todoIf(withoutMpi !== null)(
+    "two processes that meet through MPI take one process's steps",
+    () => {
+      const more = [
+        ...stepsOf(1, 3),
+        ...["--set", "data.batch_size=null"],
+        ...["--set", "optimization.batch_size_total=2"],
+      ];
+      const one = pretrain(...args("one", ...more), "--devices", "cpu");
+      expect(one.exitCode).toBe(0);
+      const script = join(root, "scripts/pretrain.ts");
+      const { exitCode, stderr } = Bun.spawnSync(
+        [
+          ...mpirun(2),
+          ...[process.execPath, script, ...args("two", ...more)],
+          ...["--devices", device],
+        ],
+        { cwd: root, env: environment },
+      );
+      expect([exitCode, exitCode === 0 ? "" : String(stderr)]).toEqual([0, ""]);
+      const [expected, got] = [losses("one"), losses("two")];
+      expect([expected.length, got.length]).toEqual([3, 3]);
       for (const [i, loss] of expected.entries())
         expect(Math.abs((got[i] as number) / loss - 1)).toBeLessThan(1e-3);
     },

@@ -1,0 +1,111 @@
+/** Evaluations on a graphics adapter: the CPU's figures. */
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Bench, cpu, run, sets } from "../eval/support.ts";
+import { device, wanted } from "./support.ts";
+
+/** Drivers that compute on the processor take their time, and compile each kernel first. */
+const TIMEOUT = 900_000;
+
+let bench: Bench;
+beforeAll(async () => {
+  if (wanted) bench = await Bench.make({ train: 8, val: 6 });
+}, 120_000);
+afterAll(() => bench?.[Symbol.dispose]());
+
+/** The results and the losses of an evaluation on both devices, by its arguments for a folder. */
+function both(args: (out: string) => string[]) {
+  return [cpu, ["--devices", device]].map((devices, i) => {
+    const out = `${i === 0 ? "cpu" : "wgpu"}-${folders++}`;
+    const { exitCode, err } = run("eval", args(out), devices);
+    if (exitCode !== 0) throw new Error(err);
+    const lines = readFileSync(join(bench.path(out), "metrics.jsonl"), "utf8");
+    const losses = lines
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line))
+      .map(({ loss, probes }) => (loss ?? probes[0].loss) as number);
+    return { result: bench.result(out), losses };
+  }) as [on: Run, wgpu: Run];
+}
+type Run = { result: Record<string, any>; losses: number[] };
+let folders = 0;
+
+describe.skipIf(!wanted)("evaluations on wgpu", () => {
+  test(
+    "attentive and linear probes, k-NN",
+    () => {
+      const [on, wgpu] = both((out) => [
+        "configs/evals/vitt16_k400_16x8x3.yaml",
+        ...bench.small(out, {
+          "optimization.num_epochs": 2,
+          "probe.linear": true,
+          "probe.knn": 3,
+          "cache.folder": bench.path(`tokens-${out}`),
+        }),
+      ]);
+      expect(on.losses).toHaveLength(2);
+      for (const [i, loss] of on.losses.entries())
+        expect(Math.abs(wgpu.losses[i]! / loss - 1)).toBeLessThan(1e-3);
+      expect(wgpu.result.num_samples).toBe(6);
+      for (const found of ["top1", "linear", "knn"])
+        expect(wgpu.result[found]).toEqual(on.result[found]);
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "a decoder of pixels and spectrograms",
+    () => {
+      const [on, wgpu] = both((out) => [
+        "configs/pretrain/av-vitt16_prediction.yaml",
+        ...["--folder", bench.path(out), "--steps", "3"],
+        ...sets({
+          "meta.init_from": bench.path("run"),
+          "data.datasets": `[${bench.path("train.csv")}]`,
+          "data.held_out": `[${bench.path("val.csv")}]`,
+          "data.batch_size": 2,
+          "data.crop_size": 32,
+          "data.num_frames": 4,
+          "data.sampling_rate": 2,
+          "meta.dtype": "float32",
+          "logging.every_steps": 1,
+        }),
+      ]);
+      expect(on.losses).toHaveLength(3);
+      for (const [i, loss] of on.losses.entries())
+        expect(Math.abs(wgpu.losses[i]! / loss - 1)).toBeLessThan(1e-3);
+      for (const source of ["masked", "visible"])
+        for (const modality of ["video", "audio"]) {
+          const { mse } = on.result[modality][source];
+          const relative = wgpu.result[modality][source].mse / mse - 1;
+          expect(Math.abs(relative)).toBeLessThan(1e-3);
+        }
+    },
+    TIMEOUT,
+  );
+
+  test(
+    "retrieval",
+    () => {
+      const path = bench.path("retrieval.yaml");
+      writeFileSync(path, "eval_name: retrieval\n");
+      const results = [cpu, ["--devices", device]].map((devices, i) => {
+        const out = `retrieval-${i}`;
+        const { exitCode, err } = run(
+          "eval",
+          [path, ...bench.small(out)],
+          devices,
+        );
+        if (exitCode !== 0) throw new Error(err);
+        const { pooled, predictor } = bench.result(out);
+        return { pooled, predictor };
+      });
+      expect(results[1]).toEqual(results[0]!);
+    },
+    TIMEOUT,
+  );
+});
