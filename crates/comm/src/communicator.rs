@@ -5,7 +5,7 @@
 
 use crate::{Collective, CommError, Result};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -51,6 +51,7 @@ pub struct Communicator {
     sender: Sender<Message>,
     next: AtomicU64,
     current: Arc<Current>,
+    interrupter: Option<Arc<AtomicBool>>,
 }
 
 /// The right to one call, at its place among the others.
@@ -78,7 +79,8 @@ impl Communicator {
             let (sender, receiver) = channel();
             let current: Arc<Current> = Arc::default();
             let (rank, world) = (collective.rank(), collective.world());
-            done(Ok(Communicator { rank, world, engine, sender, next: AtomicU64::new(0), current: current.clone() }));
+            let (next, interrupter) = (AtomicU64::new(0), collective.interrupter());
+            done(Ok(Communicator { rank, world, engine, sender, next, current: current.clone(), interrupter }));
             let Some((failed, close)) = serve(collective.as_mut(), &receiver, &current) else { return };
             close(failed.map_or_else(|| collective.close(), Err));
         };
@@ -93,6 +95,17 @@ impl Communicator {
     /// The call that the communication thread is in, if it is in one.
     pub fn waiting(&self) -> Option<Waiting> {
         lock(&self.current).map(|(call, number, at)| Waiting { call, number, since: at.elapsed() })
+    }
+
+    /// Has the call that waits for the others give up, where that is possible, and waits until it has, but not for long: a process
+    /// that is about to end leaves nothing running on its device.
+    pub fn interrupt(&self, limit: Duration) {
+        let Some(interrupter) = &self.interrupter else { return };
+        interrupter.store(true, Relaxed);
+        let begun = Instant::now();
+        while self.waiting().is_some() && begun.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Leaves the others, once every call before is done.

@@ -1,16 +1,26 @@
 //! Communication between the processes of a run, one process a device.
 //!
 //! [`Collective`] is what the trainer uses, whatever carries the messages. [`Single`] is the run of one process, which the trainer
-//! uses exactly as it would use a larger one; [`Ordered`] makes one of anything that moves bytes between ranks ([`Transport`]).
+//! uses exactly as it would use a larger one; [`Ordered`] makes one of anything that moves bytes between ranks ([`Transport`]), such as
+//! MPI; [`nccl`] has one of its own, by way of the ranks' GPUs.
 //! [`Communicator`] runs the calls on a thread of their own, in the order in which they were asked for.
 
+mod call;
 mod communicator;
 mod mpi;
+pub mod nccl;
+mod number;
 mod ordered;
+#[path = "../../mpi/src/pause.rs"]
+mod pause;
 
+pub use call::{Call, Tag};
 pub use communicator::{Communicator, Ticket, Waiting};
 pub use mpi::open as open_mpi;
-pub use ordered::{Call, Ordered, Tag, Transport};
+pub use ordered::{Ordered, Transport};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How values of several ranks become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +60,8 @@ pub trait Collective {
     fn rank(&self) -> usize;
     /// How many there are.
     fn world(&self) -> usize;
-    /// Every rank gets the reduction of all ranks' `values`, element by element, in the order of the ranks.
+    /// Every rank gets the reduction of all ranks' `values`, element by element: the same bits on every rank, and in every run on the
+    /// same machines. [`Ordered`] adds in the order of the ranks, NCCL in its own.
     fn all_reduce(&mut self, values: Values<'_>, op: Reduction) -> Result<()>;
     /// As `all_reduce`, but rank r keeps only the r-th of `world` equal parts, in `part`.
     fn reduce_scatter(&mut self, values: &[f32], part: &mut [f32], op: Reduction) -> Result<()>;
@@ -60,6 +71,10 @@ pub trait Collective {
     fn broadcast(&mut self, bytes: &mut [u8], root: usize) -> Result<()>;
     /// Returns when every rank has called it.
     fn barrier(&mut self) -> Result<()>;
+    /// Raised from another thread, it has a call that waits for other ranks give up; `None` where that is not possible.
+    fn interrupter(&self) -> Option<Arc<AtomicBool>> {
+        None
+    }
     /// Leaves the others, who must do so too.
     fn close(self: Box<Self>) -> Result<()>;
 }

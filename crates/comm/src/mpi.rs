@@ -3,7 +3,8 @@
 #[path = "../../mpi/src/abi.rs"]
 mod abi;
 
-use crate::ordered::{Ordered, Tag, Transport};
+use crate::call::Tag;
+use crate::ordered::{Ordered, Transport};
 use abi::{ABI_VERSION, Api, Status, World};
 use libloading::Library;
 use std::path::Path;

@@ -7,10 +7,9 @@
 //! Before each call the ranks tell each other what they are about to do. A rank that does something else is an error that names both,
 //! not a hang.
 
+use crate::call::{Call, Tag, disagreement};
+use crate::number::{Number, combine};
 use crate::{Collective, CommError, Reduction, Result, Values};
-
-/// What a rank is about to do: the call's number and its size.
-pub type Tag = [u64; 2];
 
 /// Moves bytes between ranks. Every rank makes the same calls with equal lengths.
 pub trait Transport {
@@ -23,35 +22,6 @@ pub trait Transport {
     fn all_gather(&mut self, part: &[u8], all: &mut [u8]) -> std::result::Result<(), String>;
     fn broadcast(&mut self, bytes: &mut [u8], root: usize) -> std::result::Result<(), String>;
     fn close(self: Box<Self>) -> std::result::Result<(), String>;
-}
-
-/// The kinds of call, by the numbers they have in a [`Tag`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
-    Sum,
-    Max,
-    ReduceScatter,
-    AllGather,
-    Broadcast,
-    Barrier,
-    Close,
-}
-
-impl Call {
-    const ALL: [Call; 7] =
-        [Call::Sum, Call::Max, Call::ReduceScatter, Call::AllGather, Call::Broadcast, Call::Barrier, Call::Close];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Call::Sum => "all_reduce (sum)",
-            Call::Max => "all_reduce (max)",
-            Call::ReduceScatter => "reduce_scatter",
-            Call::AllGather => "all_gather",
-            Call::Broadcast => "broadcast",
-            Call::Barrier => "barrier",
-            Call::Close => "close",
-        }
-    }
 }
 
 /// Bytes that are exchanged at a time: bounds the scratch memory, and the counts of engines that count in 32 bits.
@@ -79,15 +49,7 @@ impl<T: Transport> Ordered<T> {
         let mine = [call as u64, size as u64];
         let mut tags = vec![[0; 2]; self.transport.world()];
         self.transport.meet(mine, &mut tags).map_err(self.error(call))?;
-        match tags.iter().position(|tag| *tag != mine) {
-            None => Ok(()),
-            Some(other) => {
-                let [code, length] = tags[other];
-                let theirs = Call::ALL.get(code as usize).map_or("an unknown call", |c| c.name());
-                let message = format!("of {size} bytes, while rank {other} calls {theirs} of {length}");
-                Err(self.error(call)(message))
-            }
-        }
+        disagreement(mine, &tags).map_or(Ok(()), |message| Err(self.error(call)(message)))
     }
 
     fn reduce<N: Number>(&mut self, values: &mut [N], op: Reduction) -> Result<()> {
@@ -179,62 +141,6 @@ impl<T: Transport> Collective for Ordered<T> {
         self.meet(Call::Close, 0)?;
         let error = self.error(Call::Close);
         self.transport.close().map_err(error)
-    }
-}
-
-/// An element type, as bytes of this machine's order: all ranks run the same program.
-trait Number: Copy {
-    fn write(values: &[Self], bytes: &mut [u8]);
-    fn read(bytes: &[u8], values: &mut [Self]);
-    fn join(a: Self, b: Self, op: Reduction) -> Self;
-    fn of(bytes: &[u8]) -> Self;
-    fn put(self, bytes: &mut [u8]);
-}
-
-macro_rules! number {
-    ($type:ty) => {
-        impl Number for $type {
-            fn write(values: &[Self], bytes: &mut [u8]) {
-                bytes.chunks_exact_mut(size_of::<$type>()).zip(values).for_each(|(b, v)| v.put(b));
-            }
-
-            fn read(bytes: &[u8], values: &mut [Self]) {
-                bytes.chunks_exact(size_of::<$type>()).zip(values).for_each(|(b, v)| *v = Self::of(b));
-            }
-
-            fn join(a: Self, b: Self, op: Reduction) -> Self {
-                match op {
-                    Reduction::Sum => a + b,
-                    // What is no number stays seen.
-                    Reduction::Max if b > a || b.is_nan() => b,
-                    Reduction::Max => a,
-                }
-            }
-
-            fn of(bytes: &[u8]) -> Self {
-                Self::from_ne_bytes(bytes.try_into().expect("the size of an element"))
-            }
-
-            fn put(self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_ne_bytes());
-            }
-        }
-    };
-}
-
-number!(f32);
-number!(f64);
-
-/// Reduces the parts of `bytes` bytes each that lie one after another, in their order, into the first.
-fn combine<N: Number>(parts: &mut [u8], bytes: usize, op: Reduction) {
-    if bytes == 0 {
-        return;
-    }
-    let (first, others) = parts.split_at_mut(bytes);
-    for part in others.chunks_exact(bytes) {
-        for (sum, value) in first.chunks_exact_mut(size_of::<N>()).zip(part.chunks_exact(size_of::<N>())) {
-            N::join(N::of(sum), N::of(value), op).put(sum);
-        }
     }
 }
 

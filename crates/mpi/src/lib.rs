@@ -3,6 +3,7 @@
 //! A library of its own, opened at run time, because what links libmpi loads only where exactly that MPI is installed.
 
 mod abi;
+mod pause;
 
 use abi::{ABI_VERSION, Api, Status, TAG, Text, World};
 use mpi::Threading;
@@ -10,10 +11,10 @@ use mpi::environment::Universe;
 use mpi::request::scope;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::{Communicator, CommunicatorCollectives, Root};
+use pause::Pause;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
-use std::time::Duration;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn avj_mpi_abi_version() -> u32 {
@@ -104,27 +105,6 @@ unsafe extern "C" fn meet(tag: *const u64, tags: *mut u64) -> Status {
         });
         Ok(())
     })
-}
-
-/// Waits longer the longer it has waited: a blocking call of MPI would keep a core busy that others could compute on.
-#[derive(Default)]
-struct Pause {
-    times: u32,
-}
-
-impl Pause {
-    const YIELDS: u32 = 50;
-    const LONGEST: Duration = Duration::from_millis(1);
-
-    fn wait(&mut self) {
-        self.times += 1;
-        match self.times.checked_sub(Self::YIELDS) {
-            None => std::thread::yield_now(),
-            Some(slept) => {
-                std::thread::sleep(Duration::from_micros(20).saturating_mul(1 + slept / 4).min(Self::LONGEST))
-            }
-        }
-    }
 }
 
 unsafe extern "C" fn all_to_all(send: *const u8, receive: *mut u8, bytes: usize) -> Status {
