@@ -189,10 +189,10 @@ async function benchRanks(
     },
     { times: steps, warmUp: warmup },
   );
-  const { world } = collective;
+  const { world, engine } = collective;
   return {
     world,
-    engine: "engine" in collective ? String(collective.engine) : "",
+    engine,
     gradient_bytes: bytes,
     sent_bytes: Math.round((2 * (world - 1) * bytes) / world),
     sum_s: median(seconds),

@@ -28,7 +28,7 @@ const command = makeCommand({
   name: "bench",
   summary:
     "Measure whole training steps on noise, single kernels, or how fast clips are loaded; or reckon how steps would scale over many GPUs.",
-  common: ["devices", "ranks", "json"],
+  common: ["devices", "ranks", "collective", "json"],
   examples: [
     "bun run bench step --model vit_tiny --batch 2 --dtype float32 --steps 5 --json",
     "bun run bench step --app avjepa --dtype bfloat16",
@@ -83,7 +83,7 @@ await runCommand<StepOptions>(command, async (options) => {
       if (launch.start) {
         const self = [process.execPath, import.meta.path];
         const words = [...self, ...process.argv.slice(2)];
-        const exitCode = await runRanks(launch.world, words);
+        const exitCode = await runRanks(launch, words);
         return { exitCode, silent: true };
       }
       const report = await benchStep(options, launch);

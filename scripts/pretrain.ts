@@ -72,6 +72,7 @@ const command = makeCommand({
     "folder",
     "devices",
     "ranks",
+    "collective",
     "set",
     "resume",
     "steps",
@@ -86,6 +87,7 @@ const command = makeCommand({
     "bun run pretrain configs/pretrain/av-vitt16.yaml --set 'data.datasets=[clips.csv]' --folder runs/first",
     "bun run pretrain configs/pretrain/vitl16.yaml --dry-run",
     "bun run pretrain configs/pretrain/av-vitt16.yaml --ranks 4",
+    "bun run pretrain configs/pretrain/av-vitt16.yaml --ranks 2 --collective nccl",
   ],
 });
 
@@ -113,7 +115,7 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
     // Devices that are not there are refused once, not by every process.
     for (const name of launch.devices) openDevice([name]);
     const self = [process.execPath, import.meta.path, ...process.argv.slice(2)];
-    return { exitCode: await runRanks(launch.world, self), silent: true };
+    return { exitCode: await runRanks(launch, self), silent: true };
   }
   const device = openDevice(launch.devices.slice(0, 1));
   const about = { device: `${device} (${describeDevice(device)})` };
@@ -157,6 +159,8 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
   // --- Models, optimizer, state ------------------------------------------------------------------------------------
   const trainer = makeTrainer(config, device, ranks);
   const notes: string[] = [];
+  if (ranks.world > 1)
+    notes.push(`${ranks.world} processes meet through ${ranks.engine}`);
   let first = 0;
   let cursor = { pass: 0, position: skippedSamples() };
   if (start.resume) {
@@ -202,7 +206,10 @@ await runCommand<{ allowMissing?: string[] }>(command, async (options) => {
       world: ranks.world,
       config_hash: configHash(config),
       from_step: first,
-      versions: { ffmpeg: mediaVersions() ?? "none" },
+      versions: {
+        ffmpeg: mediaVersions() ?? "none",
+        ...(ranks.world > 1 ? { collective: ranks.engine } : {}),
+      },
     });
   if (start.resume) logs.say(headline);
   else logs.note(headline);

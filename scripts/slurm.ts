@@ -127,7 +127,7 @@ async function submit(kind: string, argv: string[]): Promise<void> {
     summary:
       "Submit a run to SLURM: checked against the cluster first, with a copy of the code; when it is preempted or out of time it saves and queues itself again.",
     config: "optional",
-    common: ["folder", "set", "seed", "steps", "dryRun", "json"],
+    common: ["folder", "set", "seed", "steps", "collective", "dryRun", "json"],
     examples: [
       "bun run slurm --partition gpu",
       "bun run slurm pretrain configs/pretrain/av-vitb16.yaml --partition gpu --nodes 2",
@@ -193,6 +193,7 @@ async function submit(kind: string, argv: string[]): Promise<void> {
       const cluster = lookAtCluster(dryRun);
       if (cluster) checkRequest(request, cluster);
       const several = request.nodes * request.tasksPerNode > 1;
+      const { collective, steps } = options;
       const job: Job = {
         request,
         command: kind,
@@ -204,9 +205,13 @@ async function submit(kind: string, argv: string[]): Promise<void> {
           : null,
         bun: process.execPath,
         directory: process.cwd(),
-        mpi: several && cluster ? mpiPlugin() : null,
-        options:
-          options.steps === undefined ? [] : ["--steps", String(options.steps)],
+        mpi: several && cluster && collective !== "nccl" ? mpiPlugin() : null,
+        options: [
+          ...(steps === undefined ? [] : ["--steps", String(steps)]),
+          ...(collective && kind === "pretrain"
+            ? ["--collective", collective]
+            : []),
+        ],
       };
       if (dryRun) {
         for (const { warnings } of loaded)

@@ -4,7 +4,13 @@
  */
 
 import { AvjepaError, formatError } from "@avjepa/core/error";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { type CollectiveName, collectives } from "@avjepa/train/collectives";
+import {
+  Command,
+  CommanderError,
+  InvalidArgumentError,
+  Option,
+} from "commander";
 
 /** The options that commands share; a command names those it takes. */
 export interface CommonOptions {
@@ -16,6 +22,8 @@ export interface CommonOptions {
   devices: string[];
   /** Processes, for cpu. */
   ranks?: number;
+  /** What processes meet through. */
+  collective?: CollectiveName;
   /** `path.to.key=value`, in order. */
   set: string[];
   /** `auto`, `never`, or a checkpoint's path. */
@@ -61,6 +69,13 @@ const add: Record<CommonOption, (command: Command) => void> = {
       (text: string, before: string[] = []) => [...before, ...text.split(",")],
     ),
   ranks: (c) => c.option("--ranks <n>", "processes, for cpu", wholeNumber(1)),
+  collective: (c) =>
+    c.addOption(
+      new Option(
+        "--collective <name>",
+        "what processes meet through: MPI, or NCCL by way of a GPU of NVIDIA's each (default: nccl for cuda, else mpi)",
+      ).choices([...collectives]),
+    ),
   set: (c) =>
     c.option(
       "--set <path.to.key=value>",

@@ -5,7 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 
 import { Clips, small, stepsOf } from "../pretrain/support.ts";
-import { type StepLine, trainSteps, withoutMpi } from "./support.ts";
+import {
+  type StepLine,
+  ncclDouble,
+  trainSteps,
+  withoutMpi,
+} from "./support.ts";
 
 let clips: Clips;
 const runs = new Map<string, StepLine[]>();
@@ -18,6 +23,7 @@ const cases: [name: string, ranks: number, batch: number, set: string[]][] = [
   ["4", 4, 1, []],
   ["4 sharing", 4, 1, ["optimization.zero1=true"]],
   ["1 noised", 1, 2, ["model.use_mask_tokens=false"]],
+  ["2 nccl", 2, 2, []],
   ["2 noised", 2, 2, ["model.use_mask_tokens=false"]],
 ];
 
@@ -42,7 +48,10 @@ beforeAll(async () => {
     });
     const path = clips.path(`${name}.yaml`);
     writeFileSync(path, toYaml(config));
-    runs.set(name, await trainSteps(ranks, path, steps));
+    const nccl = name.endsWith("nccl")
+      ? ncclDouble(clips.path("."))
+      : undefined;
+    runs.set(name, await trainSteps(ranks, path, steps, nccl));
   }
 }, 240_000);
 afterAll(() => clips?.[Symbol.dispose]());
@@ -107,6 +116,17 @@ describe.skipIf(withoutMpi !== null)("one, two and four processes", () => {
         expect(weights).toBe(whole.weights);
         expect((whole.memory - memory) / whole.moments).toBeCloseTo(3 / 4, 1);
       });
+    }
+  });
+
+  test("through the double of NCCL have the weights of those through MPI: a sum of two has no order", () => {
+    for (let step = 1; step <= steps; step++) {
+      const [mpi, nccl] = [linesOf(2, step), linesOf("2 nccl", step)];
+      expect(nccl).toHaveLength(2);
+      expect(nccl.map(({ weights }) => weights)).toEqual(
+        mpi.map(({ weights }) => weights),
+      );
+      expect(nccl.map(({ loss }) => loss)).toEqual(mpi.map(({ loss }) => loss));
     }
   });
 

@@ -5,16 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import {
-  Clips,
-  bytesOf,
-  metricsOf,
-  root,
-  small,
-  stepsOf,
-  until,
-} from "../pretrain/support.ts";
-import { environment, mpirun, processesWith, withoutMpi } from "./support.ts";
+import { Clips, bytesOf, metricsOf, until } from "../pretrain/support.ts";
+import { goneFrom, rankOf, run, runArgs, start, stepsIn, tag } from "./runs.ts";
+import { mpirun, withoutMpi } from "./support.ts";
 
 let clips: Clips;
 beforeAll(() => {
@@ -22,79 +15,13 @@ beforeAll(() => {
 });
 afterAll(() => clips[Symbol.dispose]());
 
-const tag = "avjepaTiny-L1";
-const script = join(root, "scripts/pretrain.ts");
-
-const args = (folder: string, steps: number): string[] => [
-  "configs/pretrain/av-vitt16.yaml",
-  ...["--folder", clips.path(folder)],
-  ...small(clips.path("clips.csv")),
-  ...stepsOf(1, steps),
-  ...["--set", "data.batch_size=null"],
-  ...["--set", "optimization.batch_size_total=4"],
-  ...["--set", "meta.checkpoint_every_steps=2"],
-  ...["--set", "meta.keep_checkpoints=20"],
-];
-
-interface Options {
-  launcher?: string[];
-  env?: Record<string, string | undefined>;
-}
-
-function start(words: string[], { launcher = [], env = {} }: Options = {}) {
-  const child = Bun.spawn([...launcher, process.execPath, script, ...words], {
-    cwd: root,
-    // The ranks share these threads.
-    env: { ...environment, AVJEPA_THREADS: "2", ...env },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const texts = Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-  ]);
-  const done = texts.then(async ([out, err]) => ({
-    out,
-    err,
-    exitCode: await child.exited,
-  }));
-  return { child, done };
-}
-
-const run = (words: string[], options?: Options) => start(words, options).done;
-
-const steps = (folder: string): number => {
-  const path = join(clips.path(folder), "metrics.jsonl");
-  return existsSync(path)
-    ? readFileSync(path, "utf8").split("\n").length - 1
-    : 0;
-};
-
-/** The ranks of a run, by the folder they write. */
-const ranksOf = (folder: string): number[] =>
-  processesWith(clips.path(folder)).filter((pid) =>
-    readFileSync(`/proc/${pid}/environ`, "utf8").includes(
-      "OMPI_COMM_WORLD_RANK=",
-    ),
-  );
-
-const rankOf = (pid: number): number =>
-  Number(
-    /OMPI_COMM_WORLD_RANK=(\d+)/.exec(
-      readFileSync(`/proc/${pid}/environ`, "utf8"),
-    )?.[1],
-  );
-
-async function waitForRank(folder: string, rank: number): Promise<number> {
-  await until(() => steps(folder) >= 1);
-  const pid = ranksOf(folder).find((p) => rankOf(p) === rank);
-  if (pid === undefined) throw new Error(`rank ${rank} is not there`);
-  return pid;
-}
-
-const gone = (folder: string) =>
-  until(() => processesWith(clips.path(folder)).length === 0);
+/** What Open MPI's mpirun tells a process its number by. */
+const variable = "OMPI_COMM_WORLD_RANK";
+const args = (folder: string, steps: number) => runArgs(clips, folder, steps);
+const steps = (folder: string) => stepsIn(clips.path(folder));
+const gone = (folder: string) => goneFrom(clips.path(folder));
+const waitForRank = (folder: string, rank: number) =>
+  rankOf(clips.path(folder), rank, variable);
 
 describe.skipIf(withoutMpi !== null)("--ranks 2", () => {
   const length = 8;

@@ -24,6 +24,30 @@ export const environment = {
   OMPI_MCA_btl_vader_single_copy_mechanism: "none",
 };
 
+/**
+ * The environment of processes that meet through the double of NCCL, which is
+ * no NCCL and needs no GPU; it keeps its files in `folder`.
+ */
+export function ncclDouble(
+  folder: string,
+  settings: Record<string, string> = {},
+): Record<string, string> {
+  const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
+  const suffix = process.platform === "darwin" ? "dylib" : "so";
+  const file = join(target, "release", `libavjepa_nccl_double.${suffix}`);
+  return {
+    AVJEPA_NCCL_LIBRARY: file,
+    AVJEPA_CUDA_LIBRARY: file,
+    AVJEPA_NCCL_DOUBLE_DIR: folder,
+    ...Object.fromEntries(
+      Object.entries(settings).map(([name, value]) => [
+        `AVJEPA_NCCL_DOUBLE_${name}`,
+        value,
+      ]),
+    ),
+  };
+}
+
 /** A line of `children/steps.ts`. */
 export interface StepLine {
   rank: number;
@@ -40,17 +64,19 @@ export interface StepLine {
 
 const child = join(root, "test/launch/children/steps.ts");
 
-/** Trains some steps on so many processes; their lines. */
+/** Trains some steps on so many processes; their lines. With `nccl`'s environment they meet through that. */
 export async function trainSteps(
   ranks: number,
   config: string,
   steps: number,
+  nccl?: Record<string, string>,
 ): Promise<StepLine[]> {
   const launcher = ranks > 1 ? mpirun(ranks) : [];
-  const command = [...launcher, process.execPath, child, config, String(steps)];
+  const words = [config, String(steps), nccl ? "nccl" : "mpi"];
+  const command = [...launcher, process.execPath, child, ...words];
   const process_ = Bun.spawn(command, {
     cwd: root,
-    env: environment,
+    env: { ...environment, ...nccl },
     stdout: "pipe",
     stderr: "pipe",
   });

@@ -4,7 +4,7 @@
 //! queue waits for them: the same way on every device.
 
 use crate::wire::{Args, Reply};
-use avjepa_comm::{CommError, Communicator, Reduction, Values, open_mpi};
+use avjepa_comm::{Collective, CommError, Communicator, Reduction, Values, nccl, open_mpi};
 use avjepa_tensor::{Code, DType, Error, Result, Tensor, Var, autograd::backward_in_groups};
 use napi::Env;
 use napi::bindgen_prelude::{Float64Array, JsError, Object, ToNapiValue, Uint8Array};
@@ -12,6 +12,7 @@ use napi_derive::napi;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 static COMMUNICATOR: Mutex<Option<Arc<Communicator>>> = Mutex::new(None);
 
@@ -57,16 +58,81 @@ fn promise<'e, T: ToNapiValue + Send + 'static>(
     Ok(promise)
 }
 
+/// Where a process meets the others of its run, to speak with them through NCCL.
+#[napi(object)]
+pub struct NcclMeeting {
+    pub rank: u32,
+    pub world: u32,
+    /// From 0, on this machine: decides the GPU, modulo those that are visible.
+    pub local_rank: u32,
+    /// Rank 0's machine.
+    pub address: String,
+    /// The first of 16 ports that are tried there.
+    pub port: u32,
+    /// Tells the run from others on the same machines.
+    pub run: String,
+    /// How long ranks wait for each other at the beginning.
+    pub seconds: f64,
+}
+
+/// What of NVIDIA's is on this machine.
+#[napi(object)]
+pub struct NcclFound {
+    /// `NCCL 2.27.3`
+    pub version: String,
+    /// GPUs that this process sees.
+    pub devices: u32,
+}
+
 /// Joins the processes that MPI's launcher started; `library` is the path of `libavjepa_mpi`.
 #[napi(ts_return_type = "Promise<CommPlace>")]
-pub fn comm_open<'e>(env: &'e Env, library: String) -> napi::Result<Object<'e>, String> {
-    promise(env, |done| {
-        let open = move || {
-            let (collective, engine) = open_mpi(&PathBuf::from(library))?;
-            Ok::<_, String>((Box::new(collective) as Box<dyn avjepa_comm::Collective>, engine))
+pub fn comm_open_mpi<'e>(env: &'e Env, library: String) -> napi::Result<Object<'e>, String> {
+    open(env, move || {
+        let (collective, engine) =
+            open_mpi(&PathBuf::from(library)).map_err(|message| Error::new(Code::Comm, message))?;
+        Ok((Box::new(collective) as Box<dyn Collective>, engine))
+    })
+}
+
+/// Joins the others through NCCL.
+#[napi(ts_return_type = "Promise<CommPlace>")]
+pub fn comm_open_nccl<'e>(env: &'e Env, meeting: NcclMeeting) -> napi::Result<Object<'e>, String> {
+    open(env, move || {
+        let port = u16::try_from(meeting.port)
+            .map_err(|_| Error::argument("comm_open_nccl", format!("{} is no port", meeting.port)))?;
+        let place = nccl::Place {
+            rank: meeting.rank as usize,
+            world: meeting.world as usize,
+            local_rank: meeting.local_rank as usize,
+            address: meeting.address,
+            port,
+            run: meeting.run,
+            limit: Duration::from_secs_f64(meeting.seconds.clamp(0.0, 1e6)),
         };
-        let opened = move |result: std::result::Result<Communicator, String>| {
-            done(result.map_err(|message| Error::new(Code::Comm, message)).map(|communicator| {
+        let (collective, engine) = nccl::open(&place).map_err(missing)?;
+        Ok((Box::new(collective) as Box<dyn Collective>, engine))
+    })
+}
+
+/// Looks for NCCL and for GPUs.
+#[napi]
+pub fn comm_find_nccl() -> napi::Result<NcclFound, String> {
+    let found = nccl::find().map_err(|error| crate::tensors::js(missing(error)))?;
+    Ok(NcclFound { version: found.version, devices: found.devices as u32 })
+}
+
+fn missing(error: nccl::OpenError) -> Error {
+    Error { code: Code::Comm, message: error.message, hint: error.hint }
+}
+
+/// Opens the process's one connection, on its thread.
+fn open<'e>(
+    env: &'e Env,
+    connect: impl FnOnce() -> Result<(Box<dyn Collective>, String)> + Send + 'static,
+) -> napi::Result<Object<'e>, String> {
+    promise(env, |done| {
+        let opened = move |result: Result<Communicator>| {
+            done(result.map(|communicator| {
                 let (rank, world) = (communicator.rank as u32, communicator.world as u32);
                 let place = CommPlace { rank, world, engine: communicator.engine.clone() };
                 *COMMUNICATOR.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(communicator));
@@ -74,7 +140,7 @@ pub fn comm_open<'e>(env: &'e Env, library: String) -> napi::Result<Object<'e>, 
             }));
         };
         // Without a thread the promise stays open; the system is out of threads then, and the program cannot go on anyway.
-        Communicator::open(open, opened).expect("the operating system refuses a thread");
+        Communicator::open(connect, opened).expect("the operating system refuses a thread");
     })
 }
 
@@ -82,7 +148,7 @@ pub fn comm_open<'e>(env: &'e Env, library: String) -> napi::Result<Object<'e>, 
 fn call<'e, T: ToNapiValue + Send + 'static>(
     env: &'e Env,
     name: &'static str,
-    work: impl FnOnce(&mut dyn avjepa_comm::Collective) -> std::result::Result<T, CommError> + Send + 'static,
+    work: impl FnOnce(&mut dyn Collective) -> std::result::Result<T, CommError> + Send + 'static,
 ) -> napi::Result<Object<'e>, String> {
     promise(env, |done| match communicator() {
         Err(error) => done(Err(error)),
@@ -132,6 +198,14 @@ pub fn comm_waiting() -> Option<CommWaiting> {
         number: waiting.number as f64,
         seconds: waiting.since.as_secs_f64(),
     })
+}
+
+/// Has a call that waits for the others give up, where that is possible: the process is about to end.
+#[napi]
+pub fn comm_interrupt() {
+    if let Ok(communicator) = communicator() {
+        communicator.interrupt(Duration::from_secs(2));
+    }
 }
 
 /// Leaves the others, who must do so too.
@@ -235,7 +309,7 @@ fn summable(tensor: &Tensor) -> Result<()> {
 }
 
 /// What goes to the others takes its place by what comes from them.
-type Exchange = Box<dyn FnOnce(&mut dyn avjepa_comm::Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send>;
+type Exchange = Box<dyn FnOnce(&mut dyn Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send>;
 
 /// The sum of every rank's bytes, as numbers.
 fn sum(dtype: DType) -> Exchange {
@@ -263,7 +337,7 @@ fn send(
     communicator: &Communicator,
     name: &'static str,
     tensor: &Tensor,
-    exchange: impl FnOnce(&mut dyn avjepa_comm::Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send + 'static,
+    exchange: impl FnOnce(&mut dyn Collective, &mut Vec<u8>) -> avjepa_comm::Result<()> + Send + 'static,
 ) -> Receiver<Bytes> {
     send_with(communicator.ticket(name), tensor, Box::new(exchange))
 }

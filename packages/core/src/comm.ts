@@ -1,6 +1,6 @@
 /**
  * Runs of several processes: small values by promises, tensors by way of their
- * device's queue. One connection a process, through MPI.
+ * device's queue. One connection a process, through MPI or NCCL.
  */
 
 import { dirname, join } from "node:path";
@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { addonPath, awaitNative, callNative, native } from "./addon.ts";
 import { AvjepaError } from "./error.ts";
 import type { GradientGroup } from "./optim/adamw.ts";
+import type { NcclFound, NcclMeeting } from "./native.d.ts";
 import type { Tensor } from "./tensor.ts";
 import { invoke } from "./transport.ts";
 
@@ -16,6 +17,17 @@ export const mpiLibrary: string = join(
   dirname(addonPath),
   process.platform === "darwin" ? "libavjepa_mpi.dylib" : "libavjepa_mpi.so",
 );
+
+export type { NcclFound, NcclMeeting };
+
+/**
+ * What of NCCL is on this machine.
+ *
+ * @throws AvjepaError AVJ_COMM where a library is missing or too old, or NVIDIA's
+ *   driver does not start, with what puts it there.
+ */
+export const findNccl = (): NcclFound =>
+  callNative(() => native.commFindNccl());
 
 /** The call that a process is in with the others. */
 export interface Waiting {
@@ -43,14 +55,28 @@ export class Communicator {
    *
    * @throws AvjepaError AVJ_COMM where MPI, or the library made for it, is missing.
    */
-  static async open(): Promise<Communicator> {
+  static async openMpi(): Promise<Communicator> {
     const { rank, world, engine } = await awaitNative(() =>
-      native.commOpen(mpiLibrary),
+      native.commOpenMpi(mpiLibrary),
     );
     return new Communicator(rank, world, engine);
   }
 
-  /** The sum over all processes, element by element, in the order of the ranks. */
+  /**
+   * Joins the others through NCCL, by way of a GPU that no other process has.
+   * Values of the host go through its memory.
+   *
+   * @throws AvjepaError AVJ_COMM where a library or a GPU is missing, another
+   *   process does not come, or NCCL fails.
+   */
+  static async openNccl(meeting: NcclMeeting): Promise<Communicator> {
+    const { rank, world, engine } = await awaitNative(() =>
+      native.commOpenNccl(meeting),
+    );
+    return new Communicator(rank, world, engine);
+  }
+
+  /** The sum over all processes, element by element; over MPI in the order of the ranks. */
   async sum(values: readonly number[]): Promise<number[]> {
     return this.#reduce(values, false);
   }
@@ -131,6 +157,14 @@ export class Communicator {
   /** What this process waits for; null where it is in no call. */
   get waiting(): Waiting | null {
     return callNative(() => native.commWaiting());
+  }
+
+  /**
+   * Has a call that waits for the others give up, where that is possible: before
+   * the process is ended, so that nothing goes on running on a GPU.
+   */
+  interrupt(): void {
+    callNative(() => native.commInterrupt());
   }
 
   /** Leaves the others, who must do so too. Without it they count this process as lost. */

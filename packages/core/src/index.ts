@@ -1,7 +1,14 @@
 /** Tensors with gradients, modules and the optimizer. */
 
 export { awaitNative, callNative, native } from "./addon.ts";
-export { Communicator, mpiLibrary, type Waiting } from "./comm.ts";
+export {
+  Communicator,
+  findNccl,
+  mpiLibrary,
+  type NcclFound,
+  type NcclMeeting,
+  type Waiting,
+} from "./comm.ts";
 export {
   type Adapter,
   adapters,

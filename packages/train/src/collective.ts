@@ -9,6 +9,8 @@ import type { optim, Tensor } from "@avjepa/core";
 export interface Collective {
   readonly rank: number;
   readonly world: number;
+  /** Name and version of what carries the messages; empty where there are none. */
+  readonly engine: string;
   /** Every process gets the sum over all of them, element by element. */
   sum(values: readonly number[]): Promise<number[]>;
   /** Every process gets the largest, element by element: a flag any of them raised. */
@@ -33,6 +35,7 @@ export interface Collective {
 export const single: Collective = {
   rank: 0,
   world: 1,
+  engine: "",
   sum: async (values) => [...values],
   max: async (values) => [...values],
   gather: async (text) => [text],

@@ -2,7 +2,7 @@
  * Trains a few steps as one of several processes, and prints a line of JSON a
  * step: a hash of all weights, the loss, and which samples and masks it had.
  *
- *     bun steps.ts CONFIG_YAML STEPS
+ *     bun steps.ts CONFIG_YAML STEPS mpi|nccl
  */
 
 import { memory, scope } from "@avjepa/core";
@@ -21,8 +21,9 @@ import {
   weightsOf,
 } from "@avjepa/train";
 
-const [config = "", steps = "1"] = process.argv.slice(2);
-const launch = planLaunch({ devices: ["cpu"] });
+const [config = "", steps = "1", through] = process.argv.slice(2);
+const collective = through === "nccl" ? "nccl" : "mpi";
+const launch = planLaunch({ devices: ["cpu"], collective });
 const { config: resolved } = loadPretrainConfig(config, {
   world: launch.world,
 });

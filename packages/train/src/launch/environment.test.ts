@@ -54,6 +54,14 @@ test("mpirun within a job of SLURM", () => {
   expect(placeFromEnvironment(env)?.rank).toBe(1);
 });
 
+test("torchrun within a step of SLURM", () => {
+  const torchrun = { RANK: "9", WORLD_SIZE: "16", LOCAL_RANK: "1" };
+  const env = { ...srun(1, 2, 0), ...torchrun };
+  expect(placeFromEnvironment(env)?.world).toBe(2);
+  const place = placeFromEnvironment({ ...env, TORCHELASTIC_RUN_ID: "none" });
+  expect(place).toMatchObject({ rank: 9, world: 16, launcher: "torchrun" });
+});
+
 test("devices by the place on the machine, modulo what is seen", () => {
   expect(localDevice(["cuda:0", "cuda:1"], 3)).toBe("cuda:1");
   expect(localDevice(["cuda:0"], 5)).toBe("cuda:0");

@@ -8,7 +8,7 @@ export interface Place {
   world: number;
   /** From 0, on this machine. */
   localRank: number;
-  /** Who started it. */
+  /** Who started it; `torchrun` is whoever uses its names, as `--ranks` with NCCL does. */
   launcher: "mpirun" | "srun" | "torchrun";
 }
 
@@ -44,7 +44,10 @@ const launchers: readonly [
 export function placeFromEnvironment(
   env: Environment = process.env,
 ): Place | null {
-  for (const [launcher, rankName, worldName, localName] of launchers) {
+  // torchrun may itself run as a task of srun, one a machine.
+  const byTorchrun = env.TORCHELASTIC_RUN_ID !== undefined;
+  const known = byTorchrun ? launchers.slice(-1) : launchers;
+  for (const [launcher, rankName, worldName, localName] of known) {
     const [rank, world] = [number(env[rankName]), number(env[worldName])];
     if (rank === undefined || world === undefined || rank >= world) continue;
     // Under Open MPI and srun a world of one is meant; a shell in a job has the step's variables too.

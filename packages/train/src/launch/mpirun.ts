@@ -6,37 +6,32 @@
 
 import { AvjepaError } from "@avjepa/core/error";
 import { readFileSync, readdirSync } from "node:fs";
-import { availableParallelism, userInfo } from "node:os";
+import { userInfo } from "node:os";
 
+import { deathOf, describeDeath } from "./death.ts";
 import { mpiRemedy, requireMpiLibrary } from "./join.ts";
-import { deathOf } from "./mpirun_report.ts";
-import { TaggedOutput } from "./tagged_output.ts";
-
-/** Names the process that started the ranks, so that they end with it. */
-export const launcherVariable = "AVJEPA_LAUNCHER";
+import { launcherVariable, rankEnvironment } from "./rank_environment.ts";
+import { RankOutput } from "./rank_output.ts";
 
 /** Which mpirun it is: they take different options. */
 type Flavour = "Open MPI" | "MPICH";
 
-/**
- * Runs `command` as so many processes, to their end. SIGINT, SIGTERM and
- * SIGUSR2 ask all of them to finish the step and save; a second SIGINT ends
- * them at once.
- *
- * @returns the exit code: 0, 75 after a stop, 1 when any process failed.
- * @throws AvjepaError AVJ_MPI where there is no MPI.
- */
-export async function runRanks(
+/** See `runRanks`. @throws AvjepaError AVJ_MPI where there is no MPI. */
+export async function runUnderMpirun(
   ranks: number,
   command: readonly string[],
 ): Promise<number> {
   const { mpirun, flavour } = findMpirun();
   requireMpiLibrary();
-  const output = new TaggedOutput(flavour === "MPICH");
+  const output = new RankOutput(flavour === "MPICH");
   const child = Bun.spawn(
     [mpirun, ...options(flavour), "-n", String(ranks), ...command],
     {
-      env: environment(ranks),
+      env: {
+        // Reading another process's memory is forbidden in most containers, and tried without end.
+        OMPI_MCA_btl_vader_single_copy_mechanism: "none",
+        ...rankEnvironment(ranks),
+      },
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",
@@ -84,19 +79,13 @@ function signalOwnRanks(signal: NodeJS.Signals): void {
 }
 
 /** Who died of what, with its last words. */
-function explain(output: TaggedOutput, outcome: string | number): string {
+function explain(output: RankOutput, outcome: string | number): string {
   const death = deathOf(output.untagged);
   if (!death) {
     const said = output.untagged.slice(-20);
     return [`error: mpirun ended with ${outcome}`, ...said].join("\n  ");
   }
-  const { rank, how } = death;
-  const words = rank === 0 ? [] : output.lastLines(rank);
-  const heading =
-    words.length > 0
-      ? `rank ${rank} ${how}; its last lines:`
-      : `rank ${rank} ${how}`;
-  return [`error: ${heading}`, ...words, "all ranks have ended"].join("\n  ");
+  return describeDeath(death, output);
 }
 
 function findMpirun(): { mpirun: string; flavour: Flavour } {
@@ -123,17 +112,4 @@ function options(flavour: Flavour): string[] {
     ...["--bind-to", "none"],
     ...(userInfo().uid === 0 ? ["--allow-run-as-root"] : []),
   ];
-}
-
-/** The environment of the ranks: each has its share of the threads. */
-function environment(ranks: number): Record<string, string | undefined> {
-  const { AVJEPA_THREADS } = process.env;
-  const all = Number(AVJEPA_THREADS) || availableParallelism();
-  return {
-    // Reading another process's memory is forbidden in most containers, and tried without end.
-    OMPI_MCA_btl_vader_single_copy_mechanism: "none",
-    ...process.env,
-    AVJEPA_THREADS: String(Math.max(1, Math.floor(all / ranks))),
-    [launcherVariable]: String(process.pid),
-  };
 }

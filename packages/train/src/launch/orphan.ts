@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 
-import { launcherVariable } from "./mpirun.ts";
+import { launcherVariable } from "./rank_environment.ts";
 
 /**
  * Calls `gone` once when the process that started this one is there no more;

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 
-import { planLaunch } from "./plan.ts";
+import { type LaunchRequest, planLaunch } from "./plan.ts";
 
 const mpirun = (rank: number, world: number) => ({
   OMPI_COMM_WORLD_RANK: String(rank),
@@ -43,8 +43,21 @@ test("what contradicts itself is wrong usage", () => {
     expect(() => planLaunch(request, env)).toThrow(message);
 });
 
-test("torchrun starts no processes for the CPU", () => {
+test("what processes meet through", () => {
+  const of = (request: Partial<LaunchRequest>, env = {}) =>
+    planLaunch({ devices: [], ...request }, env).collective;
+  expect(of({ ranks: 2 })).toBe("mpi");
+  expect(of({ ranks: 2, collective: "auto" })).toBe("mpi");
+  expect(of({ ranks: 2, collective: "nccl" })).toBe("nccl");
+  expect(of({ devices: ["cuda:0", "cuda:1"] })).toBe("nccl");
+  expect(of({ devices: ["cuda:0", "cuda:1"], collective: "mpi" })).toBe("mpi");
+  expect(of({ collective: "nccl" }, mpirun(0, 2))).toBe("nccl");
+});
+
+test("torchrun's processes do not meet through MPI", () => {
   const env = { RANK: "0", WORLD_SIZE: "2", LOCAL_RANK: "0" };
   expect(() => planLaunch({ devices: ["cpu"] }, env)).toThrow("through MPI");
   expect(planLaunch({ devices: ["cuda:0"] }, env).devices).toEqual(["cuda:0"]);
+  const nccl = { devices: ["cpu"], collective: "nccl" } as const;
+  expect(planLaunch(nccl, env)).toMatchObject({ world: 2, start: false });
 });

@@ -2,6 +2,7 @@
 
 import { AvjepaError } from "@avjepa/core/error";
 
+import type { CollectiveName } from "./collectives.ts";
 import { localDevice, placeFromEnvironment } from "./environment.ts";
 import type { Place } from "./environment.ts";
 
@@ -11,6 +12,8 @@ export interface LaunchRequest {
   devices: readonly string[];
   /** `--ranks` */
   ranks?: number | undefined;
+  /** `--collective`; by default NCCL for CUDA devices, MPI for all others. */
+  collective?: CollectiveName | undefined;
 }
 
 /** A command's processes. */
@@ -23,6 +26,8 @@ export interface LaunchPlan {
   start: boolean;
   /** This process's device; empty: the best there is. */
   devices: string[];
+  /** What the processes meet through. */
+  collective: "mpi" | "nccl";
 }
 
 /**
@@ -33,7 +38,7 @@ export interface LaunchPlan {
  *   where the launcher cannot serve the device.
  */
 export function planLaunch(
-  { devices, ranks }: LaunchRequest,
+  { devices, ranks, collective: wanted = "auto" }: LaunchRequest,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): LaunchPlan {
   const several = devices.length > 1;
@@ -48,11 +53,14 @@ export function planLaunch(
     throw new AvjepaError("AVJ_USAGE", `--ranks ${ranks} on ${first}`, {
       hint: "--ranks is for cpu; name one device a process: --devices cuda:0,cuda:1",
     });
+  const byDevice = first?.startsWith("cuda") ? "nccl" : "mpi";
+  const collective = wanted === "auto" ? byDevice : wanted;
   const asked = several ? devices.length : ranks;
   const place = placeFromEnvironment(env);
   if (!place) {
     const world = asked ?? 1;
-    return { world, place, start: world > 1, devices: [...devices] };
+    const start = world > 1;
+    return { world, place, start, devices: [...devices], collective };
   }
   // Devices are named once for every machine; processes are counted over all of them.
   if (!several && ranks !== undefined && ranks !== place.world)
@@ -62,14 +70,15 @@ export function planLaunch(
       { hint: "leave --ranks out: the launcher says how many there are" },
     );
   const device = localDevice(devices, place.localRank);
-  if (place.launcher === "torchrun" && (device ?? "cpu") === "cpu")
+  if (place.launcher === "torchrun" && collective === "mpi")
     throw new AvjepaError(
       "AVJ_LAUNCH",
-      `torchrun started ${place.world} processes, but processes on the CPU meet through MPI`,
+      `torchrun started ${place.world} processes, which cannot meet through MPI`,
       {
-        hint: `start them with --ranks ${place.world}, or: mpirun -n ${place.world} bun scripts/pretrain.ts …`,
+        hint: `start them with --ranks ${place.world}, or: mpirun -n ${place.world} bun scripts/pretrain.ts …; with a GPU of NVIDIA's for each, --collective nccl`,
       },
     );
   const own = device === undefined ? [] : [device];
-  return { world: place.world, place, start: false, devices: own };
+  const { world } = place;
+  return { world, place, start: false, devices: own, collective };
 }

@@ -13,6 +13,8 @@ export interface Watched {
   world: number;
   /** The call this process is in with the others. */
   readonly waiting?: Waiting | null;
+  /** Has that call give up, where that is possible. */
+  interrupt?(): void;
 }
 
 export interface WatchdogOptions {
@@ -43,12 +45,16 @@ export class Watchdog implements Disposable {
       options;
     const { exit = (code) => process.exit(code) } = options;
     this.#limit = limit;
+    const end = (): void => {
+      this.watched.interrupt?.();
+      exit(1);
+    };
     const look = (): void => {
       if (this.#reported || !this.isStalled) return;
       this.#reported = true;
       report(this.describe());
       // A process that is only slow is not ended: those that wait for it are.
-      if (this.watched.waiting) setTimeout(exit, 1000 * grace, 1);
+      if (this.watched.waiting) setTimeout(end, 1000 * grace);
     };
     this.#timer = setInterval(look, Math.min(5000, 250 * limit));
     this.#timer.unref();

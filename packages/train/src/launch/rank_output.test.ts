@@ -1,10 +1,15 @@
 import { expect, test } from "bun:test";
 
-import { deathOf } from "./mpirun_report.ts";
-import { TaggedOutput } from "./tagged_output.ts";
+import { deathOf } from "./death.ts";
+import { RankOutput } from "./rank_output.ts";
 
-async function passed(text: string, pieces: number, mpich = false) {
-  const output = new TaggedOutput(mpich);
+async function passed(
+  text: string,
+  pieces: number,
+  mpich = false,
+  rank?: number,
+) {
+  const output = new RankOutput(mpich);
   const bytes = new TextEncoder().encode(text);
   const size = Math.ceil(bytes.length / pieces);
   const stream = new ReadableStream<Uint8Array>({
@@ -15,7 +20,7 @@ async function passed(text: string, pieces: number, mpich = false) {
     },
   });
   let shown = "";
-  await output.pass(stream, async (part) => (shown += part));
+  await output.pass(stream, async (part) => (shown += part), rank);
   return { output, shown };
 }
 
@@ -51,6 +56,14 @@ test("MPICH's tags", async () => {
   expect(shown).toBe("one\n");
   expect(output.lastLines(1)).toEqual(["two"]);
   expect(output.untagged).toEqual(["mine"]);
+});
+
+test("a stream of a rank's own has no tags", async () => {
+  const own = "[0] one\nrank 1 of 2: no progress\nthree\n";
+  const { output, shown } = await passed(own, 5, true, 1);
+  expect(shown).toBe("rank 1 of 2: no progress\n");
+  expect(output.lastLines(1)).toEqual(own.trim().split("\n"));
+  expect(output.untagged).toEqual([]);
 });
 
 test("who ended how, in mpirun's words", () => {

@@ -1,10 +1,25 @@
-/** What mpirun says when a process of its dies. */
+/** How a rank died: in mpirun's words, and in ours. */
+
+import type { RankOutput } from "./rank_output.ts";
 
 /** The rank that died first, and how. */
 export interface Death {
   rank: number;
   /** `was killed by SIGKILL`, `ended with exit code 1` */
   how: string;
+}
+
+/** Who died of what, with its last words: rank 0's are on the terminal already. */
+export function describeDeath(
+  { rank, how }: Death,
+  output: RankOutput,
+): string {
+  const words = rank === 0 ? [] : output.lastLines(rank);
+  const heading =
+    words.length > 0
+      ? `rank ${rank} ${how}; its last lines:`
+      : `rank ${rank} ${how}`;
+  return [`error: ${heading}`, ...words, "all ranks have ended"].join("\n  ");
 }
 
 /** Finds it among mpirun's own lines; null where they do not tell. */

@@ -1,4 +1,4 @@
-/** What ranks print, told apart by the tags that mpirun puts before their lines. */
+/** What ranks print: on streams of their own, or told apart by the tags that mpirun puts before their lines. */
 
 /** Where text goes; resolves when it is there. */
 export type Sink = (text: string) => Promise<unknown>;
@@ -7,19 +7,23 @@ export type Sink = (text: string) => Promise<unknown>;
 const kept = 30;
 
 /** Rank 0's lines go on to the terminal; the last lines of the others are kept. */
-export class TaggedOutput {
+export class RankOutput {
   readonly #lines = new Map<number, string[]>();
   /** mpirun's own lines. */
   readonly untagged: string[] = [];
   readonly #tag: RegExp;
 
-  /** @param mpich `[1] text`, as MPICH's mpirun writes; else Open MPI's `[1,1]<stderr>:text`. */
-  constructor(mpich: boolean) {
+  /** @param mpich tags are `[1] text`, as MPICH's mpirun writes; else Open MPI's `[1,1]<stderr>:text`. */
+  constructor(mpich = false) {
     this.#tag = mpich ? /^\[(\d+)\] ?/ : /^\[\d+,(\d+)\]<\w+>: ?/;
   }
 
-  /** Reads a stream to its end. */
-  async pass(from: ReadableStream<Uint8Array>, to: Sink): Promise<void> {
+  /** Reads a stream to its end: one of tagged lines, or `rank`'s own. */
+  async pass(
+    from: ReadableStream<Uint8Array>,
+    to: Sink,
+    rank?: number,
+  ): Promise<void> {
     const decoder = new TextDecoder();
     let rest = "";
     for await (const piece of from) {
@@ -27,9 +31,9 @@ export class TaggedOutput {
         "\n",
       );
       rest = lines.pop() ?? "";
-      await to(lines.map((line) => this.#take(line)).join(""));
+      await to(lines.map((line) => this.#take(line, rank)).join(""));
     }
-    if (rest) await to(this.#take(rest));
+    if (rest) await to(this.#take(rest, rank));
   }
 
   /** The last lines that a rank printed. */
@@ -38,20 +42,21 @@ export class TaggedOutput {
   }
 
   /** Keeps a line, and returns what of it is for the terminal. */
-  #take(line: string): string {
-    const rank = this.#tag.exec(line)?.[1];
-    if (rank === undefined) {
+  #take(line: string, own?: number): string {
+    const tag = own === undefined ? this.#tag.exec(line)?.[1] : own;
+    if (tag === undefined) {
       if (line.trim()) this.untagged.push(line);
       return "";
     }
-    const text = line.replace(this.#tag, "");
+    const rank = Number(tag);
+    const text = own === undefined ? line.replace(this.#tag, "") : line;
     if (text.trim()) {
-      const lines = this.#lines.get(Number(rank)) ?? [];
+      const lines = this.#lines.get(rank) ?? [];
       lines.push(text);
       if (lines.length > kept) lines.shift();
-      this.#lines.set(Number(rank), lines);
+      this.#lines.set(rank, lines);
     }
-    return rank === "0" || speaksForAll(text) ? `${text}\n` : "";
+    return rank === 0 || speaksForAll(text) ? `${text}\n` : "";
   }
 }
 

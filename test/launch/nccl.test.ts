@@ -1,0 +1,195 @@
+/**
+ * `bun run pretrain --ranks 2 --collective nccl` over a double of NCCL and of
+ * NVIDIA's driver: real processes, and no GPU. See `crates/nccl_double`.
+ */
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Clips, bytesOf, metricsOf, until } from "../pretrain/support.ts";
+import { goneFrom, rankOf, run, runArgs, start, stepsIn, tag } from "./runs.ts";
+import { ncclDouble } from "./support.ts";
+
+let clips: Clips;
+beforeAll(() => {
+  clips = new Clips();
+});
+afterAll(() => clips[Symbol.dispose]());
+
+const length = 4;
+const endless = 4000;
+const two = ["--ranks", "2", "--collective", "nccl"];
+const args = (folder: string, steps: number) => [
+  ...runArgs(clips, folder, steps),
+  ...["--collective", "nccl"],
+];
+const double = (settings?: Record<string, string>) => ({
+  env: ncclDouble(clips.path("."), settings),
+});
+const gone = (folder: string) => goneFrom(clips.path(folder));
+const log = (folder: string) =>
+  readFileSync(join(clips.path(folder), "log.txt"), "utf8");
+
+test("trains as one process does, started by --ranks or with torchrun's names", async () => {
+  // torchrun's own store listens at its port, and says nothing that a rank understands.
+  const store = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: { data() {} },
+  });
+  const torchrun = [0, 1].map((rank) =>
+    run(args("torchrun", length), {
+      env: {
+        ...double().env,
+        AVJEPA_THREADS: "1",
+        TORCHELASTIC_RUN_ID: "none",
+        TORCHELASTIC_USE_AGENT_STORE: "True",
+        RANK: String(rank),
+        LOCAL_RANK: String(rank),
+        WORLD_SIZE: "2",
+        MASTER_ADDR: "127.0.0.1",
+        MASTER_PORT: String(store.port),
+      },
+    }),
+  );
+  const [one, both, ...started] = await Promise.all([
+    run(runArgs(clips, "one", length)),
+    run([...args("two", length), "--ranks", "2", "--json"], double()),
+    ...torchrun,
+  ]);
+  store.stop(true);
+  for (const { exitCode, err } of [one, both, ...started])
+    expect(exitCode, err).toBe(0);
+  expect(JSON.parse(both.out.trim().split("\n").at(-1) ?? "{}")).toMatchObject({
+    step: length,
+    clips: 4 * length,
+  });
+  const name = "NCCL 2.27.3 on no GPU 0 (test double)";
+  expect(log("two")).toContain(`2 processes meet through ${name}`);
+  const [a, b] = ["one", "two"].map((folder) => metricsOf(clips.path(folder)));
+  expect(b).toHaveLength(length);
+  b?.forEach((metrics, i) =>
+    expect(metrics.loss).toBeCloseTo(a?.[i]?.loss as number, 3),
+  );
+  const last = `${tag}-s${length}`;
+  expect(bytesOf(join(clips.path("torchrun"), last))).toEqual(
+    bytesOf(join(clips.path("two"), last)),
+  );
+}, 240_000);
+
+test("stops after saving and goes on to the bit", async () => {
+  const stopped = start([...runArgs(clips, "stopped", 8), ...two], double());
+  await until(() => stepsIn(clips.path("stopped")) >= 2);
+  stopped.child.kill("SIGTERM");
+  const { exitCode, err } = await stopped.done;
+  expect(exitCode, err).toBe(75);
+  await gone("stopped");
+  const whole = run([...runArgs(clips, "whole", 8), ...two], double());
+  const on = run([...runArgs(clips, "stopped", 8), ...two], double());
+  expect((await on).err).toContain("continuing after step");
+  expect((await whole).exitCode).toBe(0);
+  expect(bytesOf(join(clips.path("stopped"), `${tag}-s8`))).toEqual(
+    bytesOf(join(clips.path("whole"), `${tag}-s8`)),
+  );
+}, 240_000);
+
+test("a rank that is killed, in a call or between, ends all and is named", async () => {
+  const within = run(
+    [...args("within", endless), "--ranks", "2"],
+    double({ FAULT: "1:ncclAllReduce:9:die" }),
+  );
+  const between = start(
+    [...args("between", endless), "--ranks", "2"],
+    double(),
+  );
+  process.kill(await rankOf(clips.path("between"), 1, "RANK"), "SIGKILL");
+  for (const [folder, done] of [
+    ["within", within],
+    ["between", between.done],
+  ] as const) {
+    const { exitCode, err } = await done;
+    expect(exitCode).toBe(1);
+    expect(err).toContain("rank 1 was killed by SIGKILL");
+    expect(err).toContain("all ranks have ended");
+    expect(log(folder)).toContain("rank 1 is gone");
+    await gone(folder);
+  }
+}, 120_000);
+
+test("a call that fails on one rank is told by all, with NCCL's words", async () => {
+  const { exitCode, err } = await run(
+    [...args("failing", endless), "--ranks", "2"],
+    double({ FAULT: "1:ncclAllReduce:7:return 2" }),
+  );
+  expect(exitCode).toBe(1);
+  expect(err).toContain(
+    "rank 1 is gone: NCCL: ncclAllReduce: unhandled system",
+  );
+  await gone("failing");
+}, 120_000);
+
+test("a call that never ends is noticed, told, and ended", async () => {
+  const { env } = double({ FAULT: "1:ncclAllReduce:7:never" });
+  const { exitCode, err } = await run(
+    [...args("stalled", endless), "--ranks", "2"],
+    { env: { ...env, AVJEPA_STALL_MINUTES: "0.05" } },
+  );
+  expect(exitCode).toBe(1);
+  expect(err).toContain("rank 0 of 2: no progress for 3 s");
+  expect(err).toMatch(/waiting for the other ranks in .+ \(call \d+\)/);
+  await gone("stalled");
+}, 120_000);
+
+test("ranks save and end when their launcher is killed", async () => {
+  const { child } = start(
+    [...args("orphans", endless), "--ranks", "2"],
+    double(),
+  );
+  await rankOf(clips.path("orphans"), 1, "RANK");
+  child.kill("SIGKILL");
+  await gone("orphans");
+  expect(existsSync(join(clips.path("orphans"), `${tag}-latest`))).toBe(true);
+}, 120_000);
+
+test("what is missing is told once, before anything starts", async () => {
+  const words = [...args("none", length), "--ranks", "2"];
+  const refused = async (env: Record<string, string>) => {
+    const { exitCode, err } = await run(words, { env });
+    expect(exitCode).toBe(1);
+    expect(err.match(/error:/g)).toHaveLength(1);
+    return err;
+  };
+  const { env } = double();
+  const [few, old, without, driver] = await Promise.all([
+    refused(double({ DEVICES: "1" }).env),
+    refused(double({ VERSION: "21000" }).env),
+    refused({ ...env, AVJEPA_NCCL_LIBRARY: "/nowhere/libnccl.so.2" }),
+    refused({ ...env, AVJEPA_CUDA_LIBRARY: "/nowhere/libcuda.so.1" }),
+  ]);
+  expect(few).toContain("need a GPU each; there is 1");
+  expect(old).toContain("NCCL 2.10.0: 2.14 is the oldest");
+  expect(without).toContain("nvidia-nccl-cu12");
+  expect(driver).toContain("install NVIDIA's driver");
+  expect(existsSync(clips.path("none"))).toBe(false);
+}, 120_000);
+
+test("ranks that the others do not join give up, and name who is missing", async () => {
+  const { exitCode, err } = await run(args("alone", length), {
+    env: {
+      ...double().env,
+      RANK: "0",
+      WORLD_SIZE: "2",
+      LOCAL_RANK: "0",
+      MASTER_ADDR: "127.0.0.1",
+      MASTER_PORT: "28391",
+      AVJEPA_MEET_SECONDS: "1",
+    },
+  });
+  expect(exitCode).toBe(1);
+  expect(err).toContain("of 2 ranks these have not come within 1 s: 1");
+  const unknown = await run(args("alone", length), {
+    env: { ...double().env, RANK: "0", WORLD_SIZE: "2" },
+  });
+  expect(unknown.err).toContain("MASTER_ADDR=HOST");
+}, 60_000);
