@@ -26,6 +26,7 @@ import {
 } from "./lib/slurm/cluster.ts";
 import { endJob } from "./lib/slurm/ended.ts";
 import { recordEvent } from "./lib/slurm/events.ts";
+import { afterKilled, setGuard } from "./lib/slurm/guard.ts";
 import {
   cancelRun,
   formatStatus,
@@ -45,18 +46,22 @@ import { type Job, batchScript } from "./lib/slurm/script.ts";
 import { submitJob } from "./lib/slurm/submit.ts";
 
 const [word = "", ...rest] = process.argv.slice(2);
-if (["started", "ended"].includes(word)) fromJob(word, rest);
+if (["started", "ended", "killed"].includes(word)) fromJob(word, rest);
 else if (["status", "logs", "cancel", "resume"].includes(word))
   await manage(word, rest);
 else if (["pretrain", "eval"].includes(word)) await submit(word, rest);
 else await submit("pretrain", process.argv.slice(2));
 
-/** What a job's own script calls. */
-function fromJob(event: string, [run = "", code = ""]: string[]): never {
-  if (event === "ended") process.exit(endJob(run, Number(code)));
+/** What a job's own script calls, with its exit code at the end; and its guard, with the number of the job. */
+function fromJob(event: string, [run = "", about = ""]: string[]): never {
+  if (event === "ended") process.exit(endJob(run, Number(about)));
   const { SLURM_JOB_ID: job = "", SLURM_RESTART_COUNT } = process.env;
   const restart = Number(SLURM_RESTART_COUNT ?? 0);
-  recordEvent(run, { event: "started", job, restart });
+  if (event === "killed") afterKilled(run, about);
+  else {
+    recordEvent(run, { event: "started", job, restart });
+    setGuard(run);
+  }
   process.exit(0);
 }
 

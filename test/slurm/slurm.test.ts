@@ -5,6 +5,7 @@ import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { readEvents } from "../../scripts/lib/slurm/events.ts";
+import { readJob } from "../../scripts/lib/slurm/job_file.ts";
 import { processesWith } from "../launch/support.ts";
 import { Clips, bytesOf, root, small, stepsOf } from "../pretrain/support.ts";
 import { Cluster, slurmAskedFor, withoutSlurm } from "./cluster.ts";
@@ -246,6 +247,52 @@ describe.skipIf(skip)("SLURM", () => {
         () => logs(run),
       );
       interrupted.push({ run, step: await cancelled(run) });
+    },
+    limit,
+  );
+
+  test(
+    "one whose own script is killed goes on as another job",
+    async () => {
+      const run = submit("beheaded", endless, ...oneTask);
+      await cluster.wait(
+        "a checkpoint",
+        () => steps(run) >= 5,
+        () => logs(run),
+      );
+      const { job } = readJob(run);
+      const shell = processesWith("slurm_script").find((pid) =>
+        readFileSync(`/proc/${pid}/environ`, "utf8").includes(
+          `SLURM_JOB_ID=${job}\0`,
+        ),
+      );
+      process.kill(shell as number, "SIGKILL");
+      await cluster.wait(
+        "the second start",
+        () => starts(run) >= 2,
+        () => logs(run),
+      );
+      expect(ends(run)[0]?.text).toContain("own script was killed (FAILED)");
+      const from = steps(run);
+      await cluster.wait(
+        "further steps",
+        () => steps(run) > from,
+        () => logs(run),
+      );
+      expect(rank0(run)).toContain("continuing after step");
+      const { guard } = readJob(run);
+      await cancelled(run);
+      // Nothing waits any more once the script has come to its end.
+      const queue = () => cluster.command("squeue", "-h", "-o", "%i").out;
+      await cluster.wait(
+        "its guard to be gone",
+        () =>
+          readJob(run).guard === undefined &&
+          !queue()
+            .split("\n")
+            .includes(guard as string),
+        () => logs(run),
+      );
     },
     limit,
   );

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { isTaken, judge } from "./ended.ts";
+import { isTaken } from "./ended.ts";
 import type { JobEvent } from "./events.ts";
+import { judge } from "./verdict.ts";
 
 const event = (event: JobEvent["event"], more: Partial<JobEvent> = {}) => ({
   time: "",
@@ -31,6 +32,13 @@ test("a crash twice at the same step is not tried a third time", () => {
   expect(judge([submitted, ended(40, 1), ended(41, 1)], 1, 40).requeue).toBe(
     true,
   );
+});
+
+test("another job that goes on by itself does not begin the count anew", () => {
+  const events = [submitted, ended(40, 137)];
+  const again = event("submitted", { text: "goes on by itself" });
+  expect(judge([...events, again], 137, 40).requeue).toBe(false);
+  expect(judge([...events, submitted], 137, 40).requeue).toBe(true);
 });
 
 test("stops without a step between them are no progress", () => {

@@ -1,65 +1,15 @@
 /** What a job does when its processes have ended: it is done, queues itself again, or gives up. */
 
-import {
-  type JobEvent,
-  lastMetrics,
-  readEvents,
-  recordEvent,
-} from "./events.ts";
-import { readJob } from "./manage.ts";
+import { lastMetrics, readEvents, recordEvent } from "./events.ts";
+import { dropGuard } from "./guard.ts";
 import { records, slurm } from "./run_slurm.ts";
-import { writeJobFile } from "./submit.ts";
-
-/** What comes of a job. */
-export interface Verdict {
-  requeue: boolean;
-  text: string;
-}
-
-/** Exit codes of the processes: wrong usage, and a stop after saving. */
-const [usage, stopped] = [2, 75];
-
-/** Stops in a row without a step between them, after which a job gets nowhere. */
-const idleStops = 3;
+import { submitAgain } from "./submit_again.ts";
+import { judge } from "./verdict.ts";
 
 /** Whether SLURM itself is ending the job, by what it says of it: cancelled, but for its time limit. */
 export function isTaken(record: Record<string, string> | undefined): boolean {
   if (record?.Reason === "TimeLimit") return false;
   return !["RUNNING", "TIMEOUT"].includes(record?.JobState ?? "");
-}
-
-/**
- * Decides. A stop after saving goes on later. A crash is tried again, but not
- * where the one before it was at the same step; nor is a job that gets nowhere.
- *
- * @param events of the run, before this end.
- * @param step the last that was logged.
- */
-export function judge(
-  events: readonly JobEvent[],
-  code: number,
-  step: number,
-): Verdict {
-  if (code === 0) return { requeue: false, text: "finished" };
-  if (code === usage)
-    return { requeue: false, text: "wrong usage: see ranks/0.log" };
-  const since = events.findLastIndex(({ event }) => event === "submitted");
-  const legs = events.slice(since + 1);
-  if (legs.some(({ event }) => event === "cancelled"))
-    return { requeue: false, text: `cancelled after step ${step}` };
-  const ends = legs.filter(({ event }) => event === "ended").toReversed();
-  const isStop = code === stopped;
-  const what = isStop ? "stopped" : `crashed (exit code ${code})`;
-  const other = ends.findIndex(
-    (end) => end.step !== step || (end.code === stopped) !== isStop,
-  );
-  const alike = other < 0 ? ends.length : other;
-  if (alike >= (isStop ? idleStops - 1 : 1))
-    return {
-      requeue: false,
-      text: `${what} after step ${step}, as the time before: not queued again`,
-    };
-  return { requeue: true, text: `${what} after step ${step}` };
 }
 
 /**
@@ -77,6 +27,7 @@ export function endJob(run: string, code: number): number {
   recordEvent(run, { event: "ended", ...about, text });
   console.log(`job ${SLURM_JOB_ID}: ${text}`);
   if (!requeue) {
+    dropGuard(run);
     if (code !== 0) recordEvent(run, { event: "gave_up", ...about, text });
     return code;
   }
@@ -85,6 +36,7 @@ export function endJob(run: string, code: number): number {
     const taken =
       "SLURM has ended the job: if it was not preempted, it is over";
     console.log(taken);
+    dropGuard(run);
     recordEvent(run, { event: "taken", ...about, text: taken });
     return code;
   }
@@ -92,21 +44,14 @@ export function endJob(run: string, code: number): number {
   recordEvent(run, { event: "requeued", ...about });
   const queued = slurm("scontrol", "requeue", SLURM_JOB_ID);
   if (queued.ok) return code;
-  const next = slurm(
-    "sbatch",
-    "--parsable",
-    `--dependency=afterany:${SLURM_JOB_ID}`,
-    `--export=ALL,AVJEPA_RUN=${run}`,
-    `${run}/job.sh`,
-  );
+  dropGuard(run);
+  const next = submitAgain(run, [`--dependency=afterany:${SLURM_JOB_ID}`]);
   console.log(
     next.ok
       ? `SLURM does not requeue it (${queued.err}): job ${next.out} goes on with it`
       : `it cannot be queued again: ${queued.err}; ${next.err}`,
   );
-  if (next.ok) {
-    writeJobFile(run, { ...readJob(run), job: next.out });
-    recordEvent(run, { event: "submitted", job: next.out, text: "continues" });
-  } else recordEvent(run, { event: "gave_up", ...about, text: next.err });
+  if (!next.ok)
+    recordEvent(run, { event: "gave_up", ...about, text: next.err });
   return code;
 }

@@ -5,8 +5,10 @@ import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { lastMetrics, readEvents, recordEvent } from "./events.ts";
+import { dropGuard } from "./guard.ts";
+import { readJob } from "./job_file.ts";
 import { mustSlurm, records, slurm } from "./run_slurm.ts";
-import { type JobFile, writeJobFile } from "./submit.ts";
+import { submitAgain } from "./submit_again.ts";
 
 /** What is known of a run. */
 export interface RunStatus {
@@ -36,20 +38,6 @@ const active = new Set([
   "SUSPENDED",
   "PREEMPTED",
 ]);
-
-/** The run's `job.json`. @throws AvjepaError AVJ_SLURM where the folder is no submitted run's. */
-export function readJob(run: string): JobFile {
-  const path = join(run, "job.json");
-  if (existsSync(path))
-    return JSON.parse(readFileSync(path, "utf8")) as JobFile;
-  throw new AvjepaError(
-    "AVJ_SLURM",
-    `${run} is no submitted run: it has no job.json`,
-    {
-      hint: "name the folder that `bun run slurm` printed: …/job_NUMBER",
-    },
-  );
-}
 
 /** The run's job as SLURM and its folder know it. */
 export function statusOf(folder: string): RunStatus {
@@ -128,6 +116,7 @@ export function cancelRun(folder: string, now: boolean): string {
     mustSlurm("scancel", "--signal=USR2", job);
     return `job ${job} finishes its step, saves and ends (--now ends it at once)`;
   }
+  dropGuard(run);
   mustSlurm("scancel", job);
   return `job ${job} is cancelled`;
 }
@@ -139,13 +128,8 @@ export function resumeRun(folder: string): string {
     throw new AvjepaError("AVJ_SLURM", `job ${job} is still there (${state})`, {
       hint: `it goes on by itself; bun run slurm cancel ${folder} ends it`,
     });
-  const next = mustSlurm(
-    "sbatch",
-    "--parsable",
-    `--export=ALL,AVJEPA_RUN=${run}`,
-    join(run, "job.sh"),
-  ).split(";")[0] as string;
-  writeJobFile(run, { ...readJob(run), job: next });
-  recordEvent(run, { event: "submitted", job: next, text: "continues" });
-  return next;
+  const next = submitAgain(run, [], true);
+  if (!next.ok)
+    throw new AvjepaError("AVJ_SLURM", `sbatch: ${next.err || "failed"}`);
+  return next.out;
 }

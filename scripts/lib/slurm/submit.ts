@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { recordEvent } from "./events.ts";
+import { writeJobFile } from "./job_file.ts";
 import { mustSlurm, slurm } from "./run_slurm.ts";
 import { type Job, batchScript } from "./script.ts";
 import { linkTree, snapshotCode } from "./snapshot.ts";
@@ -21,16 +22,6 @@ export interface Submitted {
   /** SLURM's number: `123`, or `123_0` in an array. */
   job: string;
   run: string;
-}
-
-/** What `job.json` holds. */
-export interface JobFile {
-  job: string;
-  command: string;
-  name: string;
-  /** Processes. */
-  ranks: number;
-  git: string | null;
 }
 
 const checkout = resolve(import.meta.dir, "../../..");
@@ -91,9 +82,4 @@ function fill(
   const { command, name } = job;
   writeJobFile(run, { job: number, command, name, ranks, git });
   recordEvent(run, { event: "submitted", job: number });
-}
-
-/** Writes `job.json`. */
-export function writeJobFile(run: string, file: JobFile): void {
-  writeFileSync(join(run, "job.json"), `${JSON.stringify(file, null, 2)}\n`);
 }
