@@ -51,6 +51,8 @@ export function ncclDouble(
 /** A line of `children/steps.ts`. */
 export interface StepLine {
   rank: number;
+  /** What carried the messages. */
+  engine: string;
   step: number;
   loss: number;
   weights: string;

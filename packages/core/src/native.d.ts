@@ -129,6 +129,28 @@ private constructor();
 /** Ends the threads. Requests that wait are rejected. */
  close(): void
 }
+/** What of NVIDIA's is on this machine. */
+export interface NcclFound {
+/** `NCCL 2.27.3` */
+version: string
+/** GPUs that this process sees. */
+devices: number
+}
+/** Where a process meets the others of its run, to speak with them through NCCL. */
+export interface NcclMeeting {
+rank: number
+world: number
+/** From 0, on this machine: decides the GPU, modulo those that are visible. */
+localRank: number
+/** Rank 0's machine. */
+address: string
+/** The first of 16 ports that are tried there. */
+port: number
+/** Tells the run from others on the same machines. */
+run: string
+/** How long ranks wait for each other at the beginning. */
+seconds: number
+}
 /** A random stream: `torch`, `numpy`, `python` (the reference's, draw for draw) or `sample` (ours). */
 export declare class RandomStream {
 private constructor();
@@ -157,8 +179,14 @@ export declare function commAllReduce(values: Float64Array, largest: boolean): P
 export declare function commBarrier(): Promise<void>;
 /** Leaves the others, who must do so too. */
 export declare function commClose(): Promise<void>;
+/** Looks for NCCL and for GPUs. */
+export declare function commFindNccl(): NcclFound;
+/** Has a call that waits for the others give up, where that is possible: the process is about to end. */
+export declare function commInterrupt(): void;
 /** Joins the processes that MPI's launcher started; `library` is the path of `libavjepa_mpi`. */
-export declare function commOpen(library: string): Promise<CommPlace>;
+export declare function commOpenMpi(library: string): Promise<CommPlace>;
+/** Joins the others through NCCL. */
+export declare function commOpenNccl(meeting: NcclMeeting): Promise<CommPlace>;
 /** The call that this process is in with the others; null where it is in none. */
 export declare function commWaiting(): CommWaiting | null;
 export declare function deviceCounters(number: number): DeviceCounters;

@@ -58,6 +58,7 @@ for (let step = 1; step <= Number(steps); step++) {
   });
   const line = {
     rank: ranks.rank,
+    engine: ranks.engine,
     step,
     loss: result.loss,
     weights: await hashOfWeights(),

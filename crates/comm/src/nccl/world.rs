@@ -58,9 +58,13 @@ impl World {
         let mut world = World { nccl, comm, rank, size, lifeline, interrupted, _device: device.clone() };
         let begun = Instant::now();
         world.accepted("ncclCommInitRankConfig", code, Some(begun + limit)).map_err(|message| {
-            let hint = match message.contains("Duplicate GPU") {
-                true => "each process needs a GPU of its own: start no more processes on a machine than it has GPUs",
-                false => "NCCL_DEBUG=INFO has NCCL say more; NCCL_SOCKET_IFNAME=eth0 names the network to use",
+            let says = |text| message.contains(text);
+            let hint = if says("Duplicate GPU") {
+                "each process needs a GPU of its own: start no more processes on a machine than it has GPUs"
+            } else if says("driver version is insufficient") {
+                "NVIDIA's driver is older than this NCCL needs: update it, or use an NCCL for the CUDA that nvidia-smi shows"
+            } else {
+                "NCCL_DEBUG=INFO has NCCL say more; NCCL_SOCKET_IFNAME=eth0 names the network to use"
             };
             OpenError::new(message).hint(hint)
         })?;
