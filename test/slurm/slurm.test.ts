@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { readEvents } from "../../scripts/lib/slurm/events.ts";
 import { readJob } from "../../scripts/lib/slurm/job_file.ts";
-import { processesWith } from "../launch/support.ts";
+import { ncclDouble, processesWith } from "../launch/support.ts";
 import { Clips, bytesOf, root, small, stepsOf } from "../pretrain/support.ts";
 import { Cluster, slurmAskedFor, withoutSlurm } from "./cluster.ts";
 
@@ -213,6 +213,21 @@ describe.skipIf(skip)("SLURM", () => {
         "the job to be over",
         () => statusOf(whole).state === "COMPLETED",
       );
+    },
+    limit,
+  );
+
+  test(
+    "srun's ranks meet through NCCL, over its double and without MPI",
+    async () => {
+      Object.assign(cluster.env, ncclDouble(clips.path(".")));
+      const twoTasks = ["--nodes", "1", "--tasks-per-node", "2"];
+      const nccl = ["--collective", "nccl"];
+      const run = submit("nccl", 4, ...twoTasks, ...nccl);
+      for (const name of Object.keys(ncclDouble(""))) delete cluster.env[name];
+      await finished(run);
+      expect(rank0(run)).toContain("2 processes meet through NCCL");
+      expect(readFileSync(join(run, "job.sh"), "utf8")).not.toContain("--mpi");
     },
     limit,
   );
