@@ -24,13 +24,6 @@ pub extern "C" fn cuInit(flags: c_uint) -> c_int {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> c_int {
-    // SAFETY: see above.
-    unsafe { *version = 12_040 };
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> c_int {
     // SAFETY: see above.
     unsafe { *count = devices() };

@@ -28,6 +28,11 @@ impl Staged {
         Staged { world, staging }
     }
 
+    /// The communicator itself, for what lies in the device's memory already.
+    pub fn on_device(&mut self) -> &mut World {
+        &mut self.world
+    }
+
     fn error(&self, call: Call) -> impl Fn(String) -> CommError + use<> {
         let rank = self.world.rank;
         move |message| CommError { rank, call: call.name(), message }

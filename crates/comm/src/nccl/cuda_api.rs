@@ -33,8 +33,6 @@ functions! {
     CudaApi {
         /// Once, before all others; the flags are 0.
         init = "cuInit"(flags: c_uint) -> Code;
-        /// 12040 for CUDA 12.4.
-        driver_version = "cuDriverGetVersion"(version: *mut c_int) -> Code;
         device_count = "cuDeviceGetCount"(count: *mut c_int) -> Code;
         device_get = "cuDeviceGet"(device: *mut Ordinal, ordinal: c_int) -> Code;
         device_name = "cuDeviceGetName"(name: *mut c_char, length: c_int, device: Ordinal) -> Code;

@@ -16,7 +16,7 @@ mod staging;
 mod world;
 
 pub use collective::Staged;
-pub use cuda_api::DevicePtr;
+pub use cuda_api::{DevicePtr, StreamHandle};
 pub use device::{Device, Event, Stream};
 pub use library::OpenError;
 pub use nccl_api::Element;

@@ -1,7 +1,6 @@
 //! The calls on values of the host, in pieces.
 
-use super::cuda_api::DevicePtr;
-use super::device::Stream;
+use super::cuda_api::{DevicePtr, StreamHandle};
 use super::nccl_api::Element;
 use super::staging::{CHUNK, Pieces};
 use super::world::World;
@@ -48,8 +47,9 @@ impl<N: Summed> Pieces for Sum<'_, N> {
         N::write(&self.0[self.at(piece)], chunk);
     }
 
-    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: &Stream) -> Result<()> {
-        world.all_reduce(at, self.at(piece).len(), N::ELEMENT, stream)
+    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: StreamHandle) -> Result<()> {
+        // SAFETY: the chunk holds the piece, and lives until its stream is done with it.
+        unsafe { world.all_reduce(at, self.at(piece).len(), N::ELEMENT, stream) }
     }
 
     fn take(&mut self, piece: usize, chunk: &[u8]) {
@@ -93,10 +93,11 @@ impl Pieces for SumOfPart<'_> {
         }
     }
 
-    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: &Stream) -> Result<()> {
+    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: StreamHandle) -> Result<()> {
         let part = self.at(piece).len();
         // In place: this rank's part of the chunk takes the sums.
-        world.reduce_scatter(at, at + (self.rank * part * F32) as u64, part, Element::F32, stream)
+        // SAFETY: the chunk holds the piece, and lives until its stream is done with it.
+        unsafe { world.reduce_scatter(at, at + (self.rank * part * F32) as u64, part, Element::F32, stream) }
     }
 
     fn take(&mut self, piece: usize, chunk: &[u8]) {
@@ -134,10 +135,11 @@ impl Pieces for Gather<'_> {
         chunk.copy_from_slice(&self.part[self.at(piece)]);
     }
 
-    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: &Stream) -> Result<()> {
+    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: StreamHandle) -> Result<()> {
         let bytes = self.at(piece).len();
         // In place: this rank's bytes lie where they belong.
-        world.all_gather(at + (self.rank * bytes) as u64, at, bytes, stream)
+        // SAFETY: the chunk holds the piece, and lives until its stream is done with it.
+        unsafe { world.all_gather(at + (self.rank * bytes) as u64, at, bytes, stream) }
     }
 
     fn take(&mut self, piece: usize, chunk: &[u8]) {
@@ -178,8 +180,9 @@ impl Pieces for Broadcast<'_> {
         }
     }
 
-    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: &Stream) -> Result<()> {
-        world.broadcast(at, self.at(piece).len(), self.root, stream)
+    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: StreamHandle) -> Result<()> {
+        // SAFETY: the chunk holds the piece, and lives until its stream is done with it.
+        unsafe { world.broadcast(at, self.at(piece).len(), self.root, stream) }
     }
 
     fn take(&mut self, piece: usize, chunk: &[u8]) {

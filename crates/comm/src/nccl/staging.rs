@@ -1,6 +1,6 @@
 //! Values of the host, by way of a device: chunks through pinned memory, two at a time, so that one is copied while the other travels.
 
-use super::cuda_api::DevicePtr;
+use super::cuda_api::{DevicePtr, StreamHandle};
 use super::device::{Device, Event, Memory, Pinned, Stream};
 use super::world::World;
 use std::ops::Range;
@@ -18,8 +18,8 @@ pub trait Pieces {
     fn ranges(&self, piece: usize) -> (Range<usize>, Range<usize>);
     /// Writes what goes to the device.
     fn fill(&self, piece: usize, chunk: &mut [u8]);
-    /// Enqueues the call on the chunk at `at`.
-    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: &Stream) -> Result<()>;
+    /// Enqueues the call on the chunk at `at`, of [`CHUNK`] bytes.
+    fn call(&self, piece: usize, world: &mut World, at: DevicePtr, stream: StreamHandle) -> Result<()>;
     /// Reads what has come from the device.
     fn take(&mut self, piece: usize, chunk: &[u8]);
 }
@@ -86,7 +86,7 @@ impl Staging {
         }
         slot.uploaded.record(upload)?;
         work.wait_for(&slot.uploaded)?;
-        pieces.call(piece, world, slot.device.at(0), work)?;
+        pieces.call(piece, world, slot.device.at(0), work.handle())?;
         slot.called.record(work)?;
         download.wait_for(&slot.called)?;
         if !back.is_empty() {

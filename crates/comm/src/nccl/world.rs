@@ -4,8 +4,8 @@
 //! While it waits, a rank looks whether NCCL has failed, whether the others are still there, and whether it is asked to give up; then
 //! the communicator is aborted, which ends what is under way on the device.
 
-use super::cuda_api::DevicePtr;
-use super::device::{Device, Event, Stream};
+use super::cuda_api::{DevicePtr, StreamHandle};
+use super::device::{Device, Event};
 use super::library::OpenError;
 use super::lifeline::Lifeline;
 use super::nccl_api::{Code, CommHandle, Config, Element, IN_PROGRESS, Nccl, SUCCESS, SUM, UniqueId};
@@ -76,49 +76,75 @@ impl World {
         self.interrupted.clone()
     }
 
+    // The calls on the device's own memory: a backend makes them on its streams, and values of the host go through them.
+    //
+    // SAFETY, for their callers: the addresses have the elements, on this communicator's device, until the stream has come to what
+    // is enqueued; the stream is that device's.
+
     /// Enqueues that `count` elements at `at` become the sums of all ranks'. The order of the summands is NCCL's: the same on the same
     /// machines, and the same bits on every rank.
-    pub fn all_reduce(&mut self, at: DevicePtr, count: usize, element: Element, stream: &Stream) -> Result<()> {
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn all_reduce(
+        &mut self,
+        at: DevicePtr,
+        count: usize,
+        element: Element,
+        stream: StreamHandle,
+    ) -> Result<()> {
         let comm = self.comm()?;
-        // SAFETY, here and below: the caller's memory has the elements, on this communicator's device, until the stream has come there.
-        let code =
-            unsafe { (self.nccl.api.all_reduce)(pointer(at), pointer(at), count, element, SUM, comm, stream.handle()) };
+        // SAFETY, here and below: promised by the caller.
+        let code = unsafe { (self.nccl.api.all_reduce)(pointer(at), pointer(at), count, element, SUM, comm, stream) };
         self.accepted("ncclAllReduce", code, None)
     }
 
     /// Enqueues that `part` elements at `to` become the sums of all ranks' this rank's part of those at `from`: NCCL's order, as above.
-    pub fn reduce_scatter(
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn reduce_scatter(
         &mut self,
         from: DevicePtr,
         to: DevicePtr,
         part: usize,
         element: Element,
-        stream: &Stream,
+        stream: StreamHandle,
     ) -> Result<()> {
         let comm = self.comm()?;
         // SAFETY: see above.
-        let code = unsafe {
-            (self.nccl.api.reduce_scatter)(pointer(from), pointer(to), part, element, SUM, comm, stream.handle())
-        };
+        let code =
+            unsafe { (self.nccl.api.reduce_scatter)(pointer(from), pointer(to), part, element, SUM, comm, stream) };
         self.accepted("ncclReduceScatter", code, None)
     }
 
     /// Enqueues that all ranks' `part` bytes at `from` come to `to`, in the order of the ranks.
-    pub fn all_gather(&mut self, from: DevicePtr, to: DevicePtr, part: usize, stream: &Stream) -> Result<()> {
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn all_gather(
+        &mut self,
+        from: DevicePtr,
+        to: DevicePtr,
+        part: usize,
+        stream: StreamHandle,
+    ) -> Result<()> {
         let comm = self.comm()?;
         // SAFETY: see above.
-        let code =
-            unsafe { (self.nccl.api.all_gather)(pointer(from), pointer(to), part, Element::U8, comm, stream.handle()) };
+        let code = unsafe { (self.nccl.api.all_gather)(pointer(from), pointer(to), part, Element::U8, comm, stream) };
         self.accepted("ncclAllGather", code, None)
     }
 
     /// Enqueues that the bytes at `at` become those of rank `root`.
-    pub fn broadcast(&mut self, at: DevicePtr, bytes: usize, root: usize, stream: &Stream) -> Result<()> {
+    ///
+    /// # Safety
+    /// As above.
+    pub unsafe fn broadcast(&mut self, at: DevicePtr, bytes: usize, root: usize, stream: StreamHandle) -> Result<()> {
         let comm = self.comm()?;
         // SAFETY: see above.
         let code = unsafe {
             let root = root as c_int;
-            (self.nccl.api.broadcast)(pointer(at), pointer(at), bytes, Element::U8, root, comm, stream.handle())
+            (self.nccl.api.broadcast)(pointer(at), pointer(at), bytes, Element::U8, root, comm, stream)
         };
         self.accepted("ncclBroadcast", code, None)
     }
