@@ -4,10 +4,12 @@
 //! others try these ports in turn until one answers so, and send nothing to anybody else. A port that is taken, or belongs to another
 //! run, costs nothing but a try, therefore. Numbers are little-endian.
 //!
+//! ```text
 //!     rank 0 → rank r    "AVJNCCL1", length of the run's name (u16), the name
 //!     rank r → rank 0    rank (u32), ranks (u32), NCCL's version (u32)
 //!     rank 0 → rank r    0 (u8), the id (128 bytes)        when all have come
 //!                        1 (u8), length (u16), why not
+//! ```
 
 use super::lifeline::Lifeline;
 use super::nccl_api::{ID_BYTES, UniqueId};
