@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The folder of a communicator.
 #[derive(Clone, Debug)]
@@ -15,8 +16,8 @@ impl Board {
     /// Makes a folder, and the id that names it.
     pub fn make_id(id: &mut [u8; 128]) -> std::io::Result<()> {
         let root = std::env::var_os("AVJEPA_NCCL_DOUBLE_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let name = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-        let folder = root.join(format!("nccl-double-{}", name.trim()));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let folder = root.join(format!("nccl-double-{}-{now}", std::process::id()));
         let text = folder.to_string_lossy().into_owned();
         if text.len() > id.len() {
             return Err(std::io::Error::other(format!("{text} is longer than an id")));

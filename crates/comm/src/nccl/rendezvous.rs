@@ -102,20 +102,31 @@ impl Meeting {
     }
 
     fn listen(&self) -> Result<TcpListener> {
-        // Where all ranks are on this machine nobody else needs to come in.
-        let address = match self.resolve()?.first() {
-            Some(address) if address.is_loopback() => *address,
-            Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
-            _ => Ipv4Addr::UNSPECIFIED.into(),
+        let addresses: Vec<IpAddr> = match self.is_local() {
+            // Where all ranks are on this machine nobody else needs to come in.
+            true => self.resolve()?,
+            // Not at the address that the name has here: many machines call themselves 127.0.1.1.
+            false => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
         };
         let mut said = String::new();
         for port in self.ports() {
-            match TcpListener::bind(SocketAddr::new(address, port)) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => said = error.to_string(),
+            for address in &addresses {
+                match TcpListener::bind(SocketAddr::new(*address, port)) {
+                    Ok(listener) => return Ok(listener),
+                    Err(error) => said = error.to_string(),
+                }
             }
         }
-        Err(format!("rank 0 can listen at none of the ports {} to {}: {said}", self.port, self.port + (PORTS - 1)))
+        Err(format!(
+            "rank 0 can listen at none of the ports {} to {}: {said}",
+            self.port,
+            self.port.saturating_add(PORTS - 1)
+        ))
+    }
+
+    /// Whether rank 0's machine is named in a way that means this one.
+    fn is_local(&self) -> bool {
+        self.address == "localhost" || self.address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
     /// Takes in all other ranks.
@@ -272,6 +283,18 @@ mod tests {
         let ranks = (0..4).map(|rank| meeting(rank, 4, port)).collect();
         assert_eq!(meet(ranks), [Ok(1), Ok(1), Ok(1), Ok(1)]);
         assert_eq!(meet(vec![meeting(0, 1, port)]), [Ok(1)]);
+    }
+
+    #[test]
+    fn names_of_this_machine_will_do() {
+        for address in ["localhost", "0.0.0.0", "::1"] {
+            if TcpListener::bind((address, 0)).is_err() {
+                continue; // A machine without IPv6.
+            }
+            let port = free_port();
+            let named = |rank| Meeting { address: address.to_owned(), ..meeting(rank, 2, port) };
+            assert_eq!(meet(vec![named(0), named(1)]), [Ok(1), Ok(1)], "{address}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ import { rankEnvironment } from "./rank_environment.ts";
 import { RankOutput } from "./rank_output.ts";
 
 /** Milliseconds that the others have, once one has died, to notice and to log it. */
-const grace = 3000;
+const grace = 5000;
 
 /** Exit codes that are no failure: done, and stopped after saving. */
 const good = [0, 75];
