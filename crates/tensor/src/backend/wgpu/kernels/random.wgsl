@@ -4,7 +4,7 @@
 
 // Which alone a uniform goes through.
 const LAST_STAGE = 4u;
-// 0.425, and what is larger than it in Φ⁻¹'s tails.
+// The middle of Φ⁻¹ reaches 0.425 to both sides of ½; its tails, until √(−log) is 5.
 const MIDDLE_ENDS = vec2(0x33333333u, 0x3fdb3333u);
 const FIVE = vec2(0u, 0x40140000u);
 
@@ -122,7 +122,7 @@ fn draw(
     let counter = whole_sum(vec2(p.counter_low, p.counter_high), vec2(i / 4u, 0u));
     let words = philox(vec4(counter, 0u, 0u), vec2(p.seed_low, p.seed_high));
     var pair = select(words.xy, words.zw, (i & 2u) != 0u);
-    // One after the other: the text of an element is long.
+    // One after the other, by one text: drivers copy a function to each of its calls.
     for (var j = 0u; j < 2u; j++) { pair[j] = element(pair[j]); }
     if i + 1u < p.count {
         put2_raw_y(i, vec2(pair.x, 0u), vec2(pair.y, 0u));
