@@ -54,7 +54,7 @@ await runCommand<DoctorOptions>(command, async (options) => {
       throw new AvjepaError("AVJ_USAGE", "name what to check", {
         hint: "a configuration (.yaml), an index (.csv), or --devices for the machine",
       });
-    const machine = await lookAtMachine();
+    const machine = lookAtMachine();
     print(formatMachine(machine));
     const missing = devices.filter(
       (name) =>

@@ -100,11 +100,11 @@ function adaptersToTest(): string[] {
     .map(({ device }) => device);
 }
 
-/** The tests of the backend from outside, which need an adapter. */
+/** The tests of the backend that need an adapter. */
 function wgpuTests(gpu: string): void {
   cargoTests(`cargo test of ${gpu}`, [
-    ...[...packages, "--test", "wgpu"],
-    ...["--", "--ignored"],
+    ...[...packages, "--lib", "--test", "wgpu"],
+    ...["--", "--ignored", "wgpu"],
   ]);
 }
 

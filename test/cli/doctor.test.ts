@@ -49,11 +49,16 @@ function ffmpeg(name: string, args: string): void {
 
 /** Runs the command. */
 function doctor(...args: string[]) {
+  return doctorWith({}, ...args);
+}
+
+/** Runs the command in an environment with more in it. */
+function doctorWith(more: Record<string, string>, ...args: string[]) {
   const script = join(import.meta.dir, "../../scripts/doctor.ts");
   const { stdout, stderr, exitCode } = Bun.spawnSync(
     [process.execPath, script, ...args],
     {
-      env: { ...process.env, AVJEPA_RUNS: path("runs") },
+      env: { ...process.env, AVJEPA_RUNS: path("runs"), ...more },
     },
   );
   return { out: String(stdout), err: String(stderr), exitCode };
@@ -236,6 +241,28 @@ test("the machine", () => {
   const text = doctor("--devices").out;
   expect(text).toMatch(/cuda +not in this build/);
   expect(text).toMatch(/ffmpeg +found/);
+});
+
+test("FFmpeg that is there and cannot be loaded is not found", () => {
+  const lookAt = (library: string) => {
+    const run = doctorWith(
+      { AVJEPA_MEDIA_LIB: library },
+      "--devices",
+      "--json",
+    );
+    expect(run.exitCode).toBe(0);
+    return JSON.parse(run.out.trim().split("\n").at(-1) ?? "").ffmpeg;
+  };
+  // What it says where a library that FFmpeg is linked with is missing comes from the same place.
+  const broken = lookAt(path("text.mp4"));
+  expect(broken.found).toBe(false);
+  expect(broken.message).toContain("FFmpeg cannot be loaded: ");
+  expect(broken.message).toContain("LD_LIBRARY_PATH");
+  expect(broken.message).toContain("apt-get install -y ffmpeg");
+  const absent = lookAt(path("absent.so"));
+  expect(absent.found).toBe(false);
+  expect(absent.message).toMatch(/is not in .*absent\.so/);
+  expect(absent.message).toContain("libavcodec-dev");
 });
 
 test("nothing to check is wrong usage", () => {

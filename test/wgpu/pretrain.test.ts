@@ -1,7 +1,7 @@
 /** Pretraining on a graphics adapter: along the CPU's curve, resumed to the bit, and what is left of it when the device fails. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { environment, mpirun, withoutMpi } from "../launch/support.ts";
@@ -126,9 +126,13 @@ describe.skipIf(!wanted)("pretraining on wgpu", () => {
     "a device that is lost leaves the last checkpoint, and a run that goes on",
     () => {
       const more = [...stepsOf(2, 4), "--set", "meta.checkpoint_every_steps=2"];
-      const lost = pretrainWithFault("lost:500", args("lost", ...more));
+      const lost = pretrainWithFault("lost:120", args("lost", ...more));
       expect(lost.exitCode).toBe(1);
-      expect(lost.err).toContain("the device was lost after 500 submissions");
+      const why = "the device was lost after 120 submissions";
+      expect(lost.err).toContain(why);
+      expect(readFileSync(join(clips.path("lost"), "log.txt"), "utf8")).toMatch(
+        new RegExp(`^step \\d+: error: .*${why}`, "m"),
+      );
       const saved = [2, 4, 6].filter((step) =>
         existsSync(checkpoint("lost", step)),
       );

@@ -10,7 +10,7 @@ use napi::{
     bindgen_prelude::{Float64ArraySlice, JsError, Object, Uint8Array},
 };
 use napi_derive::napi;
-use std::{cell::RefCell, slice};
+use std::{cell::RefCell, slice, sync::Arc};
 
 thread_local! {
     static LAST: RefCell<Option<Error>> = const { RefCell::new(None) };
@@ -220,6 +220,27 @@ pub fn read<'e>(env: &'e Env, handle: f64) -> napi::Result<Object<'e>, String> {
     device.read(&tensor, move |bytes| {
         deferred.resolve(move |env| match bytes {
             Ok(bytes) => Ok(Uint8Array::new(bytes)),
+            Err(error) => Err(reject(env, error)),
+        });
+    });
+    Ok(promise)
+}
+
+/// The bytes of tensors (one at least) of one device, all as they are once everything enqueued before has run.
+#[napi(ts_return_type = "Promise<Uint8Array[]>")]
+pub fn read_all<'e>(env: &'e Env, tensors: Vec<f64>) -> napi::Result<Object<'e>, String> {
+    let tensors: Vec<Tensor> =
+        tensors.into_iter().map(|handle| Ok(handles::get(handle)?.tensor)).collect::<Result<_, Error>>().map_err(js)?;
+    let first = tensors.first().ok_or_else(|| js(Error::argument("read", "there is nothing to read")))?;
+    let device = first.device().clone();
+    if let Some(other) = tensors.iter().find(|t| !Arc::ptr_eq(t.device(), &device)) {
+        let (here, there) = (device.name(), other.device().name());
+        return Err(js(Error::new(Code::Device, format!("read: tensors of {here} and of {there}"))));
+    }
+    let (deferred, promise) = env.create_deferred().map_err(status)?;
+    device.read_all(tensors, move |bytes| {
+        deferred.resolve(move |env| match bytes {
+            Ok(bytes) => Ok(bytes.into_iter().map(Uint8Array::new).collect::<Vec<_>>()),
             Err(error) => Err(reject(env, error)),
         });
     });

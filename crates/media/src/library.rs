@@ -14,8 +14,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 const FILE_NAME: &str = if cfg!(target_os = "macos") { "libavjepa_ffmpeg.dylib" } else { "libavjepa_ffmpeg.so" };
 
+/// For who builds.
 const REMEDY: &str = "apt-get install -y pkg-config libclang-dev libavcodec-dev libavformat-dev libavutil-dev libswscale-dev \
                       && scripts/setup.sh, without AVJEPA_NO_MEDIA";
+/// For who runs what was built where FFmpeg is: its libraries, of the version they were, come first.
+const LIBRARIES: &str = "install FFmpeg's libraries of the version it was built with (Debian: apt-get install -y ffmpeg), or name \
+                         their folder in LD_LIBRARY_PATH; for those of another version, build again on this machine";
 
 static API: OnceLock<&'static Api> = OnceLock::new();
 static DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -54,8 +58,9 @@ fn open() -> Result<&'static Api> {
     // SAFETY: loading runs the initialisers of FFmpeg's libraries and nothing else; the symbols have the types that
     // abi.rs states, which the version vouches for. The library is never unloaded.
     unsafe {
-        let library =
-            Library::new(path).map_err(|error| fail(format!("FFmpeg cannot be loaded: {}", root_cause(&error))))?;
+        let library = Library::new(path).map_err(|error| {
+            fail(format!("FFmpeg cannot be loaded: {}", root_cause(&error))).with_hint(format!("{LIBRARIES}: {REMEDY}"))
+        })?;
         let library = Box::leak(Box::new(library));
         let version = library
             .get::<extern "C" fn() -> u32>(abi::SYMBOL_ABI_VERSION)

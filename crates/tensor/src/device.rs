@@ -103,18 +103,31 @@ impl Device {
     /// Hands the tensor's bytes to `done`, on the queue's thread, once everything enqueued before has run.
     pub fn read(&self, tensor: &Tensor, done: impl FnOnce(Result<Vec<u8>>) + Send + 'static) {
         let tensor = tensor.clone();
+        self.read_with(done, move |backend| {
+            let mut bytes = vec![0; tensor.bytes()];
+            backend.read(&tensor, &mut bytes)?;
+            Ok(bytes)
+        });
+    }
+
+    /// `read` of many tensors, all as they are at one moment, in as few transfers as may be.
+    pub fn read_all(&self, tensors: Vec<Tensor>, done: impl FnOnce(Result<Vec<Vec<u8>>>) + Send + 'static) {
+        self.read_with(done, move |backend| {
+            let mut bytes: Vec<Vec<u8>> = tensors.iter().map(|t| vec![0; t.bytes()]).collect();
+            backend.read_all(&tensors, &mut bytes)?;
+            Ok(bytes)
+        });
+    }
+
+    fn read_with<T: 'static>(
+        &self,
+        done: impl FnOnce(Result<T>) + Send + 'static,
+        read: impl FnOnce(&dyn Backend) -> Result<T> + Send + 'static,
+    ) {
         self.enqueue(Box::new(move |device| {
             let fault = device.fault.lock().unwrap().take();
-            let bytes = match fault {
-                Some(error) => Err(error),
-                None => guard("read", || {
-                    let mut bytes = vec![0; tensor.bytes()];
-                    device.backend().read(&tensor, &mut bytes)?;
-                    Ok(bytes)
-                }),
-            };
-            // Freed before the caller is told, so that its next look at the memory is exact.
-            drop(tensor);
+            // Tensors are freed with `read`, before the caller is told, so that its next look at the memory is exact.
+            let bytes = fault.map_or_else(|| guard("read", || read(device.backend())), Err);
             done(bytes);
         }));
     }

@@ -27,7 +27,6 @@ pub struct Stream {
     distribution: Distribution,
     seed: u64,
     counter: u64,
-    /// For truncated normals: Φ at the bounds, and whether they were mirrored to lie in the lower tail.
     tail: (f64, f64, bool),
 }
 
@@ -45,6 +44,11 @@ impl Stream {
             _ => (0.0, 1.0, false),
         };
         Stream { distribution, seed, counter, tail }
+    }
+
+    /// For truncated normals: Φ at the bounds, and whether they were mirrored to lie in the lower tail; else 0, 1 and false.
+    pub fn tail(&self) -> (f64, f64, bool) {
+        self.tail
     }
 
     /// How likely the whole normal is to lie between a truncated one's bounds; 1 for the others.
@@ -79,9 +83,7 @@ impl Stream {
     pub fn f32(&self, i: u64) -> f32 {
         let x = self.f64(i) as f32;
         match self.distribution {
-            Distribution::Uniform { low, high } if f64::from(x) >= high && low < high => {
-                (high as f32).next_down().min(x.next_down())
-            }
+            Distribution::Uniform { low, high } if f64::from(x) >= high && low < high => x.next_down(),
             _ => x,
         }
     }
@@ -113,13 +115,12 @@ fn normal_cdf(z: f64) -> f64 {
     0.5 * libm::erfc(-z / SQRT_2)
 }
 
-/// Φ⁻¹ to 16 digits, finite for `0 < p < 1`, ±∞ at the ends: algorithm AS 241 (Wichura, Applied Statistics 37, 1988), PPND16.
+/// Coefficients of Φ⁻¹, numerator and denominator from the constant on, for the middle, for the tails and for what lies far out in
+/// them: algorithm AS 241 (Wichura, Applied Statistics 37, 1988), PPND16.
 #[allow(clippy::excessive_precision)]
-fn inverse_normal_cdf(p: f64) -> f64 {
-    let polynomial = |c: [f64; 8], x: f64| c.iter().rev().fold(0.0, |sum, c| sum * x + c);
-    let q = p - 0.5;
-    if q.abs() <= 0.425 {
-        const A: [f64; 8] = [
+pub const INVERSE_NORMAL_CDF: [[[f64; 8]; 2]; 3] = [
+    [
+        [
             3.387_132_872_796_366_608,
             133.141_667_891_784_377_45,
             1_971.590_950_306_551_442_7,
@@ -128,8 +129,8 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             67_265.770_927_008_700_853,
             33_430.575_583_588_128_105,
             2_509.080_928_730_122_672_7,
-        ];
-        const B: [f64; 8] = [
+        ],
+        [
             1.0,
             42.313_330_701_600_911_252,
             687.187_007_492_057_908_3,
@@ -138,18 +139,10 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             39_307.895_800_092_710_61,
             28_729.085_735_721_942_674,
             5_226.495_278_852_854_561,
-        ];
-        let r = 0.180_625 - q * q;
-        return q * polynomial(A, r) / polynomial(B, r);
-    }
-    let tail = if q < 0.0 { p } else { 1.0 - p };
-    if tail <= 0.0 {
-        // Beyond the 38 standard deviations that f64 can tell from none; truncation has bounds for it.
-        return q.signum() * f64::INFINITY;
-    }
-    let r = (-tail.ln()).sqrt();
-    let z = if r <= 5.0 {
-        const C: [f64; 8] = [
+        ],
+    ],
+    [
+        [
             1.423_437_110_749_683_577_34,
             4.630_337_846_156_545_295_9,
             5.769_497_221_460_691_405_5,
@@ -158,8 +151,8 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             0.241_780_725_177_450_611_77,
             0.022_723_844_989_269_184_583_3,
             7.745_450_142_783_414_076_4e-4,
-        ];
-        const D: [f64; 8] = [
+        ],
+        [
             1.0,
             2.053_191_626_637_758_821_87,
             1.676_384_830_183_803_849_4,
@@ -168,10 +161,10 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             0.015_198_666_563_616_457_196_6,
             5.475_938_084_995_344_946e-4,
             1.050_750_071_644_416_843_24e-9,
-        ];
-        polynomial(C, r - 1.6) / polynomial(D, r - 1.6)
-    } else {
-        const E: [f64; 8] = [
+        ],
+    ],
+    [
+        [
             6.657_904_643_501_103_777_2,
             5.463_784_911_164_114_369_9,
             1.784_826_539_917_291_335_8,
@@ -180,8 +173,8 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             0.001_242_660_947_388_078_438_6,
             2.711_555_568_743_487_578_15e-5,
             2.010_334_399_292_288_132_65e-7,
-        ];
-        const F: [f64; 8] = [
+        ],
+        [
             1.0,
             0.599_832_206_555_887_937_69,
             0.136_929_880_922_735_805_31,
@@ -190,9 +183,27 @@ fn inverse_normal_cdf(p: f64) -> f64 {
             1.846_318_317_510_054_681_8e-5,
             1.421_511_758_316_445_888_7e-7,
             2.044_263_103_389_939_785_64e-15,
-        ];
-        polynomial(E, r - 5.0) / polynomial(F, r - 5.0)
-    };
+        ],
+    ],
+];
+
+/// Φ⁻¹ to 16 digits, finite for `0 < p < 1`, ±∞ at the ends. The logarithm is libm's on every platform, so that the bits are too.
+fn inverse_normal_cdf(p: f64) -> f64 {
+    let polynomial = |c: &[f64; 8], x: f64| c.iter().rev().fold(0.0, |sum, c| sum * x + c);
+    let [middle, tails, far] = &INVERSE_NORMAL_CDF;
+    let q = p - 0.5;
+    if q.abs() <= 0.425 {
+        let r = 0.180_625 - q * q;
+        return q * polynomial(&middle[0], r) / polynomial(&middle[1], r);
+    }
+    let tail = if q < 0.0 { p } else { 1.0 - p };
+    if tail <= 0.0 {
+        // Beyond the 38 standard deviations that f64 can tell from none; truncation has bounds for it.
+        return q.signum() * f64::INFINITY;
+    }
+    let r = (-libm::log(tail)).sqrt();
+    let (table, x) = if r <= 5.0 { (tails, r - 1.6) } else { (far, r - 5.0) };
+    let z = polynomial(&table[0], x) / polynomial(&table[1], x);
     if q < 0.0 { -z } else { z }
 }
 

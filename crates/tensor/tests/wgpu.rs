@@ -7,7 +7,7 @@ mod common;
 use avjepa_tensor::{
     Code, DType, Device, Tensor, Var,
     backend::{
-        Reduction,
+        Distribution, Reduction,
         wgpu::{Faults, Wgpu},
     },
     op,
@@ -133,13 +133,15 @@ mod wgpu {
         let picked: Vec<i32> = (0..700).map(|i| i * 131 % 600).collect();
         let x = leaf(&shared(), &[600, 24], DType::F32, 43);
         same(&device, &x, |x| op::index_select(x, &offsets(x.tensor.device(), &picked)).unwrap());
-        // Targets are seen whole: 19200 bytes.
-        let goals = leaf(&shared(), &[200, 24], DType::F32, 44);
-        let rows: Vec<i32> = (0..600).map(|i| i * 7 % 200).collect();
-        same(&device, &x, |x| {
-            let goals = moved(&goals, x.tensor.device());
-            op::lp_loss(x, &goals, &offsets(x.tensor.device(), &rows), 2.0, Some(1e-6)).unwrap()
-        });
+        // 48000 bytes of targets.
+        let goals = leaf(&shared(), &[500, 24], DType::F32, 44);
+        let rows: Vec<i32> = (0..600).map(|i| i * 7 % 500).collect();
+        for p in [1.0, 2.0, 1.5] {
+            same(&device, &x, |x| {
+                let goals = moved(&goals, x.tensor.device());
+                op::lp_loss(x, &goals, &offsets(x.tensor.device(), &rows), p, Some(1e-6)).unwrap()
+            });
+        }
         let goals = leaf(&shared(), &[600, 24], DType::F32, 45);
         same(&device, &x, |x| op::binary_cross_entropy(x, &moved(&goals, x.tensor.device()).tensor).unwrap());
         // 25600 bytes a sample.
@@ -148,6 +150,126 @@ mod wgpu {
             let y = op::patchify(x, [2, 8, 8], None, &[], &[], DType::F32).unwrap();
             op::unary(&y, avjepa_tensor::backend::Unary::Square).unwrap()
         });
+        // 450 of 300 tokens, 230400 bytes, of samples out of order.
+        let picked: Vec<i32> = (0..450).map(|i| i * 131 % 300).collect();
+        same(&device, &x, |x| {
+            let rows = offsets(x.tensor.device(), &picked);
+            let y = op::patchify(x, [2, 8, 8], Some(&rows), &[], &[], DType::F32).unwrap();
+            op::unary(&y, avjepa_tensor::backend::Unary::Square).unwrap()
+        });
+        // Rows of an odd number of bfloat16: words of two samples.
+        let x = leaf(&shared(), &[9, 1, 3, 33, 33], DType::F32, 47);
+        let picked: Vec<i32> = (0..700).map(|i| i * 131 % 1089).collect();
+        let draw = |device: &Arc<Device>| {
+            let y = op::patchify(&moved(&x, device), [3, 3, 3], Some(&offsets(device, &picked)), &[], &[], DType::BF16);
+            device.read_now(&y.unwrap().tensor).unwrap()
+        };
+        assert!(draw(&device) == draw(&shared()));
+    }
+
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn statistics_larger_than_a_binding() {
+        let device = open("binding:28672");
+        // 67200 bytes; the third sequence has 38400 of them, others none or one token.
+        let x = leaf(&shared(), &[700, 24], DType::F32, 48);
+        let lengths = [0, 0, 100, 500, 501, 501, 700];
+        same(&device, &x, |x| op::segment_std(x, &offsets(x.tensor.device(), &lengths), 1e-4).unwrap());
+        // 33600 bytes of deviations.
+        let many: Vec<i32> = (0..=350).map(|i| 2 * i).collect();
+        same(&device, &x, |x| op::segment_std(x, &offsets(x.tensor.device(), &many), 1e-4).unwrap());
+        let knots: Vec<f64> = (1..=17).map(|i| f64::from(i) * 0.2).collect();
+        same(&device, &x, |x| op::epps_pulley(x, &knots, &vec![0.1; 17]).unwrap());
+        // 54400 bytes of means.
+        let x = leaf(&shared(), &[40, 400], DType::F32, 49);
+        same(&device, &x, |x| op::epps_pulley(x, &knots, &vec![0.1; 17]).unwrap());
+    }
+
+    /// Pieces of many tensors, over the ends of the staging buffer, from anywhere in their buffers.
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn many_tensors_are_read_at_once() {
+        // Of its own: its submissions are counted.
+        let device = open("");
+        let whole = Tensor::empty(&device, &[9_000_001], DType::U8);
+        let bytes: Vec<u8> = (0..9_000_001u32).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+        let (to, from) = (whole.clone(), bytes.clone());
+        device.submit("upload", move |b| b.write(&to, &from));
+        // 60 MB in all, of which no piece begins or ends at a word.
+        let places: Vec<(usize, usize)> =
+            (0..20).map(|i| (i * 37 + 1, 3_000_001 + i * 13)).chain([(5, 0), (8_999_999, 2)]).collect();
+        let views = places.iter().map(|&(at, len)| whole.view(at, &[len]).unwrap()).collect();
+        let before = device.backend().counters().submissions;
+        let (send, receive) = mpsc::channel();
+        device.read_all(views, move |result| send.send(result).unwrap());
+        for ((at, len), got) in places.into_iter().zip(receive.recv().unwrap().unwrap()) {
+            assert!(got == bytes[at..at + len], "{at} {len}");
+        }
+        assert_eq!(device.backend().counters().submissions - before, 2);
+    }
+
+    /// Every distribution at every seed and counter, of any length, anywhere in memory, in both types: the CPU's bytes.
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn random_numbers_are_the_cpus() {
+        let uniform = |low, high| Distribution::Uniform { low, high };
+        let normal = |mean, std| Distribution::Normal { mean, std };
+        let cut = |mean, std, low, high| Distribution::TruncatedNormal { mean, std, low, high };
+        let distributions = [
+            uniform(0.0, 1.0),
+            uniform(-1e-3, 7.25),
+            // Everything is rounded up to the limit, or to nothing.
+            uniform(1.0, 1.0 + 1e-9),
+            uniform(-1e-310, 1e-310),
+            uniform(-1e-46, -1e-47),
+            uniform(-1e300, 1e300),
+            uniform(2.5, 2.5),
+            normal(0.0, 1.0),
+            normal(0.5, 0.02),
+            normal(-3.0, 0.0),
+            normal(0.0, 1e-40),
+            normal(1e38, 1e38),
+            cut(0.0, 0.02, -2.0, 2.0),
+            cut(0.0, 1.0, -1.0, 2.0),
+            cut(1.0, 0.5, 2.0, 2.5),
+            cut(0.0, 1.0, 5.0, 6.0),
+            cut(0.0, 1.0, 20.0, 21.0),
+            cut(0.0, 1.0, -60.0, -38.0),
+        ];
+        let places = [
+            (0, 0, 1021),
+            (7, 5, 300),
+            (u64::MAX, u64::from(u32::MAX) - 20, 200),
+            (0x0123_4567_89ab_cdef, u64::MAX - 9, 71),
+            (1 << 32, 1 << 63, 3),
+            (3, 3, 1),
+        ];
+        for (d, distribution) in distributions.into_iter().enumerate() {
+            for (i, (seed, counter, len)) in places.into_iter().enumerate() {
+                for dtype in [DType::F32, DType::BF16] {
+                    let offset = (d + i) % 6;
+                    let draw = |device: &Arc<Device>| {
+                        let whole = Tensor::zeros(device, &[len + 11], dtype);
+                        let part = whole.view(offset, &[len]).unwrap();
+                        device.submit("random", move |b| b.random(&part, distribution, seed, counter));
+                        device.read_now(&whole).unwrap()
+                    };
+                    assert!(draw(&gpu()) == draw(&shared()), "{distribution:?} {seed} {counter} {len} {dtype}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn random_numbers_larger_than_a_binding() {
+        let device = open("binding:28672");
+        let distribution = Distribution::TruncatedNormal { mean: 0.0, std: 0.02, low: -2.0, high: 2.0 };
+        for dtype in [DType::F32, DType::BF16] {
+            let draw = |device| op::random(device, &[30_001], dtype, distribution, 5, u64::MAX - 3).unwrap();
+            let [got, expected] = [&device, &shared()].map(|device| device.read_now(&draw(device)).unwrap());
+            assert!(got == expected, "{dtype}");
+        }
     }
 
     #[test]

@@ -281,6 +281,8 @@ export declare function mediaWriteFilm(path: string, settings: FilmSettings, fra
 export declare function operations(): Array<string>;
 /** The bytes of a tensor, once everything enqueued before has run. */
 export declare function read(handle: number): Promise<Uint8Array>;
+/** The bytes of tensors (one at least) of one device, all as they are once everything enqueued before has run. */
+export declare function readAll(tensors: Array<number>): Promise<Uint8Array[]>;
 /** Resolves once everything enqueued on the device has run. */
 export declare function sync(number: number): Promise<void>;
 /**

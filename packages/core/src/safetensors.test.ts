@@ -6,9 +6,14 @@ import { join } from "node:path";
 
 import { memory, synchronize } from "./device.ts";
 import { AvjepaError } from "./error.ts";
-import { loadSafetensors, saveSafetensors } from "./safetensors.ts";
+import {
+  loadSafetensors,
+  readTensors,
+  saveSafetensors,
+} from "./safetensors.ts";
 import { type Tensor, tensor, zeros } from "./tensor.ts";
 import { settledMemory } from "./testing.ts";
+import { invoke } from "./transport.ts";
 
 let folder = "";
 beforeAll(
@@ -262,3 +267,19 @@ async function writeRaw(content: Uint8Array): Promise<string> {
   await writeFile(path, content);
   return path;
 }
+
+test("many tensors are copied as they are when it is asked for", async () => {
+  using a = tensor([1, 2, 3]);
+  using b = tensor([4], [1, 1], { dtype: "int32" });
+  using c = zeros([0, 2]);
+  const reading = readTensors({ b, a, empty: c });
+  invoke("fill_", [a.handle, 7]);
+  const copies = await reading;
+  expect(Object.keys(copies)).toEqual(["b", "a", "empty"]);
+  expect(copies.b).toMatchObject({ dtype: "int32", shape: [1, 1] });
+  expect([...new Float32Array(copies.a?.bytes.slice().buffer ?? [])]).toEqual([
+    1, 2, 3,
+  ]);
+  expect(copies.empty?.bytes.length).toBe(0);
+  expect(await readTensors({})).toEqual({});
+});

@@ -65,13 +65,22 @@ export function hostTensor(
 export async function readTensors(
   tensors: Readonly<Record<string, Tensor>>,
 ): Promise<Record<string, HostTensor>> {
-  const copies = Object.entries(tensors).map(
-    async ([name, { handle, dtype, shape }]): Promise<[string, HostTensor]> => {
-      const bytes = await awaitNative(() => native.read(handle));
-      return [name, { dtype, shape, bytes }];
-    },
+  const copies = new Map<string, HostTensor>();
+  const ofDevices = Map.groupBy(
+    Object.entries(tensors),
+    ([, { device }]) => device,
   );
-  return Object.fromEntries(await Promise.all(copies));
+  // Those of a device together: it copies many at a time.
+  const readings = [...ofDevices.values()].map(async (entries) => {
+    const handles = entries.map(([, { handle }]) => handle);
+    const read = await awaitNative(() => native.readAll(handles));
+    for (const [i, [name, { dtype, shape }]] of entries.entries())
+      copies.set(name, { dtype, shape, bytes: read[i] as Uint8Array });
+  });
+  await Promise.all(readings);
+  return Object.fromEntries(
+    Object.keys(tensors).map((name) => [name, copies.get(name) as HostTensor]),
+  );
 }
 
 /**

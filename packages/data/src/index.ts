@@ -34,7 +34,7 @@ export {
   type MultiblockOptions,
   multiblockMasks,
 } from "./masks.ts";
-export { type MediaProbe, mediaVersions, probe } from "./probe.ts";
+export { loadMedia, type MediaProbe, mediaVersions, probe } from "./probe.ts";
 export { RandomStream, type RandomStreamKind } from "./random.ts";
 export {
   AUDIO,

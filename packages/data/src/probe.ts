@@ -1,6 +1,6 @@
 /** What a media file holds. */
 
-import { awaitNative, native } from "@avjepa/core";
+import { awaitNative, callNative, native } from "@avjepa/core";
 
 /** From a file's headers. */
 export interface MediaProbe {
@@ -13,10 +13,19 @@ export interface MediaProbe {
   audio: { codec: string; sampleRate: number; channels: number } | null;
 }
 
+/**
+ * Loads FFmpeg's libraries, and returns their versions.
+ *
+ * @throws AvjepaError AVJ_MEDIA_LIBRARY where they are not there, with the remedy.
+ */
+export function loadMedia(): string {
+  return callNative(() => native.mediaVersions());
+}
+
 /** Versions of FFmpeg's libraries, or null where they are not there. */
 export function mediaVersions(): string | null {
   try {
-    return native.mediaVersions();
+    return loadMedia();
   } catch {
     return null;
   }

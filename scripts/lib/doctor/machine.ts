@@ -6,7 +6,7 @@ import {
   AvjepaError,
   describeDevice,
 } from "@avjepa/core";
-import { probe } from "@avjepa/data";
+import { loadMedia } from "@avjepa/data";
 import { formatBytes } from "@avjepa/train";
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
@@ -29,7 +29,7 @@ export interface Machine {
 }
 
 /** Looks at everything. Never throws: what is missing is a fact too. */
-export async function lookAtMachine(): Promise<Machine> {
+export function lookAtMachine(): Machine {
   const found = adapters();
   return {
     cpu: cpus()[0]?.model.trim() || process.arch,
@@ -37,7 +37,7 @@ export async function lookAtMachine(): Promise<Machine> {
     compute: describeDevice("cpu"),
     memory_bytes: Math.min(totalmem(), groupLimit()),
     free_bytes: freeBytes(),
-    ffmpeg: await lookForFFmpeg(),
+    ffmpeg: lookForFFmpeg(),
     devices: [
       { name: "cpu", usable: true, note: describeDevice("cpu") },
       ...found.map(asDevice),
@@ -118,17 +118,14 @@ function asDevice(adapter: Adapter): Machine["devices"][number] {
   };
 }
 
-/** A file that is not there is refused by FFmpeg if it is found, else for want of it. */
-async function lookForFFmpeg(): Promise<Machine["ffmpeg"]> {
+/** Found by loading it: what it is linked with may be missing though it is there itself. */
+function lookForFFmpeg(): Machine["ffmpeg"] {
   try {
-    await probe("no such file.mp4");
+    const message = `found (${loadMedia()}); reads mp4, webm, mkv, avi, mov, …`;
+    return { found: true, message };
   } catch (error) {
     if (!AvjepaError.is(error)) throw error;
-    if (error.code === "AVJ_MEDIA_LIBRARY")
-      return {
-        found: false,
-        message: [error.message, error.hint ?? ""].join("\n           "),
-      };
+    const message = [error.message, error.hint ?? ""].join("\n           ");
+    return { found: false, message: `not found: ${message}` };
   }
-  return { found: true, message: "found; reads mp4, webm, mkv, avi, mov, …" };
 }

@@ -445,6 +445,8 @@ pub trait Backend: Send + Sync {
     fn write(&self, dst: &Tensor, bytes: &[u8]) -> Result<()>;
     /// Device to host.
     fn read(&self, src: &Tensor, bytes: &mut [u8]) -> Result<()>;
+    /// Of several tensors at once, for devices that are slow to begin a copy; `bytes` are as long as each of them.
+    fn read_all(&self, sources: &[Tensor], bytes: &mut [Vec<u8>]) -> Result<()>;
     /// Waits until everything asked for so far has been done, and says what of it failed.
     fn finish(&self) -> Result<()>;
 

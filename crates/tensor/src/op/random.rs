@@ -26,7 +26,7 @@ pub fn random(
         return Err(Error::dtype("random", format!("it does not make {dtype}")));
     }
     let (numbers, in_order) = match distribution {
-        Distribution::Uniform { low, high } => (vec![low, high], low <= high),
+        Distribution::Uniform { low, high } => (vec![low, high], low <= high && (high - low).is_finite()),
         Distribution::Normal { mean, std } => (vec![mean, std], std >= 0.0),
         Distribution::TruncatedNormal { mean, std, low, high } => {
             let probability = Stream::new(distribution, seed, counter).probability();
@@ -98,5 +98,7 @@ mod tests {
             let cut = Distribution::TruncatedNormal { mean: 0.0, std, low, high };
             assert!(message(DType::F32, cut).ends_with("is no distribution"));
         }
+        let wide = Distribution::Uniform { low: -1e308, high: 1e308 };
+        assert!(message(DType::F32, wide).ends_with("is no distribution"));
     }
 }

@@ -33,7 +33,7 @@ pub fn device() -> Arc<Device> {
 }
 
 /// The first adapter that `AVJEPA_TEST_DEVICES` names; `wgpu` is `wgpu:0` whatever it is.
-fn adapter() -> Option<String> {
+pub fn adapter() -> Option<String> {
     let named = std::env::var("AVJEPA_TEST_DEVICES").unwrap_or_default();
     let name = named.split(',').map(str::trim).find(|name| name.starts_with("wgpu"))?;
     Some(if name == "wgpu" { "wgpu:0".to_string() } else { name.to_string() })

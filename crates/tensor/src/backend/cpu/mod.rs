@@ -103,6 +103,10 @@ impl Backend for Cpu {
         Ok(())
     }
 
+    fn read_all(&self, sources: &[Tensor], bytes: &mut [Vec<u8>]) -> Result<()> {
+        sources.iter().zip(bytes).try_for_each(|(src, bytes)| self.read(src, bytes))
+    }
+
     /// Kernels return when they are done.
     fn finish(&self) -> Result<()> {
         Ok(())

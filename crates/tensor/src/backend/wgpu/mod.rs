@@ -48,7 +48,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use stream::Stream;
+use stream::{Download, Stream};
 
 /// One adapter.
 pub struct Wgpu {
@@ -85,8 +85,8 @@ impl Wgpu {
             return Ok(host);
         }
         // All of the buffer, so that views find it too.
-        let mut bytes = vec![0; block.len.next_multiple_of(4) as usize];
-        lock(&self.stream).download(block, 0, &mut bytes)?;
+        let mut bytes = vec![0; block.len as usize];
+        lock(&self.stream).download(vec![Download { block, at: 0, bytes: &mut bytes }])?;
         let host = Host::new(bytes);
         block.set_host(Some(host.clone()));
         Ok(host)
@@ -150,14 +150,14 @@ impl Backend for Wgpu {
             return lock(&self.stream).finish();
         }
         let block = self.block(src, false)?;
-        let (first, end) = (src.offset / 4 * 4, (src.offset + src.bytes()).next_multiple_of(4));
-        if first == src.offset && end == src.offset + bytes.len() {
-            return lock(&self.stream).download(block, first as u64, bytes);
-        }
-        let mut words = vec![0; end - first];
-        lock(&self.stream).download(block, first as u64, &mut words)?;
-        bytes.copy_from_slice(&words[src.offset - first..][..bytes.len()]);
-        Ok(())
+        lock(&self.stream).download(vec![Download { block, at: src.offset as u64, bytes }])
+    }
+
+    fn read_all(&self, sources: &[Tensor], bytes: &mut [Vec<u8>]) -> Result<()> {
+        let downloads = sources.iter().zip(bytes).filter(|(src, _)| !src.is_empty()).map(|(src, bytes)| {
+            Ok(Download { block: self.block(src, false)?, at: src.offset as u64, bytes: &mut bytes[..] })
+        });
+        lock(&self.stream).download(downloads.collect::<Result<_>>()?)
     }
 
     fn finish(&self) -> Result<()> {

@@ -5,6 +5,7 @@ use super::{
     call::{Call, Family, family},
     elementwise::pairs,
     indices::lists,
+    rows::rows_of,
     source::Access,
 };
 use crate::{backend::Patchify, dtype::DType, error::Result, tensor::Tensor};
@@ -40,31 +41,25 @@ impl Wgpu {
         let scale: Vec<u32> =
             d.mean.iter().zip(&d.std).flat_map(|(m, s)| [(*m as f32).to_bits(), (*s as f32).to_bits()]).collect();
         let scale = self.table(&scale)?;
-        // Rows in order may be cut where a sample ends, and x with them; picked ones see all of x.
-        let sample = d.x.len() / d.size[0].max(1);
-        let chunks = match picked {
-            true => self.parts(rows, &[columns * d.y.dtype.size()]),
-            false => {
-                let bytes = [tokens(d) * columns * d.y.dtype.size(), sample * d.x.dtype.size()];
-                let scaled = |r: std::ops::Range<usize>| r.start * tokens(d)..r.end * tokens(d);
-                self.parts(d.size[0], &bytes).into_iter().map(scaled).collect()
-            }
-        };
-        for part in chunks {
-            let samples = if picked { 0..d.size[0] } else { part.start / tokens(d)..part.end / tokens(d) };
+        // Samples in parts; rows in order go with them, picked ones are left to the part that their sample is in.
+        let (sample, own) = (d.x.len() / d.size[0].max(1), tokens(d) * columns * d.y.dtype.size());
+        for samples in self.parts(d.size[0], &[sample * d.x.dtype.size(), if picked { 0 } else { own }]) {
+            let here = samples.start * tokens(d)..samples.end * tokens(d);
+            let parts = if picked { self.parts(rows, &[columns * d.y.dtype.size()]) } else { vec![here.clone()] };
             let x = d.x.view(samples.start * sample, &[samples.len() * sample])?;
-            let call = Call::new(self, PATCHIFY, "forward").input("x", &x)?;
-            let call = match &d.rows {
-                Some(rows) => call.input("rows", &rows.view(part.start, &[part.len()])?)?,
-                None => call.block("rows", &scale, DType::I32, Access::Read)?,
-            };
-            let call = call.block("scale", &scale, DType::F32, Access::Read)?;
-            let y = d.y.view(part.start * columns, &[part.len() * columns])?;
-            let call = call.output("y", if part.is_empty() { &nothing } else { &y }, false)?.grid(d);
-            let call = call.constant("PIXELS", pixels).constant("PICKED", picked);
-            let call = call.word("first", if picked { 0 } else { part.start });
-            let call = call.word("skipped", if picked { 0 } else { part.start });
-            call.word("count", part.len() * columns).run(pairs(part.len() * columns))?;
+            for part in parts {
+                let call = Call::new(self, PATCHIFY, "forward").input("x", &x)?;
+                let call = match &d.rows {
+                    Some(rows) => call.input("rows", &rows.view(part.start, &[part.len()])?)?,
+                    None => call.block("rows", &scale, DType::I32, Access::Read)?,
+                };
+                let call = call.block("scale", &scale, DType::F32, Access::Read)?;
+                let y = d.y.view(part.start * columns, &[part.len() * columns])?;
+                let call = call.output("y", if part.is_empty() { &nothing } else { &y }, false)?.grid(d);
+                let call = call.constant("PIXELS", pixels).constant("PICKED", picked);
+                let call = call.word("first", here.start).word("tokens", here.len());
+                call.word("count", part.len() * columns).run(pairs(part.len() * columns))?;
+            }
         }
         Ok(())
     }
@@ -78,20 +73,27 @@ impl Wgpu {
             }
             None => self.scratch(1)?,
         };
-        // Sample by sample where they are too many to be seen at once; of picked rows, all are seen.
+        // Samples in parts, with their rows; of picked rows, part by part what falls on each.
         let (picked, columns) = (d.rows.is_some(), d.y.columns());
+        let row = columns * d.y.dtype.size();
         let sample = dx.len() / d.size[0].max(1);
-        let rows = if picked { 0 } else { tokens(d) * columns * d.y.dtype.size() };
-        for part in self.parts(d.size[0], &[sample * dx.dtype.size(), rows]) {
-            let dy = match picked {
-                true => d.y.clone(),
-                false => d.y.view(part.start * tokens(d) * columns, &[part.len() * tokens(d) * columns])?,
-            };
-            let here = dx.view(part.start * sample, &[part.len() * sample])?;
-            let call = Call::new(self, PATCHIFY, "backward").input("dy", &dy)?.output("dx", &here, false)?;
-            let call = call.block("lists", &table, DType::I32, Access::Table)?.grid(d);
-            let call = call.constant("PICKED", picked).word("tokens", count).word("first", part.start * tokens(d));
-            call.word("count", here.len()).run(pairs(here.len()))?;
+        let mut picks = if picked { self.parts(d.y.rows(), &[row]) } else { vec![] };
+        if picks.is_empty() {
+            // Nothing is sent; zeros are written all the same.
+            picks.push(0..0);
+        }
+        for samples in self.parts(d.size[0], &[sample * dx.dtype.size(), if picked { 0 } else { tokens(d) * row }]) {
+            let here = dx.view(samples.start * sample, &[samples.len() * sample])?;
+            let own = samples.start * tokens(d)..samples.end * tokens(d);
+            for (i, picks) in picks.iter().enumerate() {
+                let rows = if picked { picks } else { &own };
+                let call = Call::new(self, PATCHIFY, "backward").input("dy", &rows_of(&d.y, rows, columns)?)?;
+                let call = call.output("dx", &here, i > 0)?;
+                let call = call.block("lists", &table, DType::I32, Access::Table)?.grid(d);
+                let call = call.constant("PICKED", picked).word("tokens", count).word("first", own.start);
+                let call = call.word("rows_first", rows.start).word("rows", rows.len());
+                call.word("count", here.len()).run(pairs(here.len()))?;
+            }
         }
         Ok(())
     }

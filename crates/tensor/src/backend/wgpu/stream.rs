@@ -26,6 +26,24 @@ const STAGING: u64 = 32 << 20;
 /// Bytes of uploads that may wait for a submission.
 const STAGED: u64 = 64 << 20;
 
+/// Bytes wanted from `at` on of a block.
+pub struct Download<'a> {
+    pub block: &'a Block,
+    pub at: u64,
+    pub bytes: &'a mut [u8],
+}
+
+/// A part of a download on its way: `size` bytes of `source`, to byte `to` of the staging buffer, of which the first `skip` are not
+/// wanted.
+struct Piece<'a> {
+    source: &'a Buffer,
+    at: u64,
+    to: u64,
+    skip: u64,
+    size: u64,
+    bytes: &'a mut [u8],
+}
+
 pub struct Stream {
     gpu: Arc<Gpu>,
     encoder: Option<CommandEncoder>,
@@ -117,26 +135,54 @@ impl Stream {
         Ok(())
     }
 
-    /// Copies from the device, once all before has been done; `at` and the number of bytes are multiples of 4.
-    pub fn download(&mut self, block: &Block, at: u64, bytes: &mut [u8]) -> Result<()> {
-        let Some(source) = &block.buffer else { return Ok(()) };
-        let mut at = block.offset + at;
-        for part in bytes.chunks_mut(STAGING as usize) {
-            let size = part.len() as u64;
-            let staging = self.gpu.buffer("a download", size, BufferUsages::COPY_DST | BufferUsages::MAP_READ)?;
-            self.gpu.released(size);
-            self.encoder().copy_buffer_to_buffer(source, at, &staging, 0, size);
-            self.flush()?;
-            let (send, receive) = mpsc::channel();
-            staging.map_async(MapMode::Read, .., move |result| drop(send.send(result)));
-            self.wait()?;
-            let mapped = receive.try_recv().map_err(|e| self.unmapped(&e))?;
-            mapped.map_err(|e| self.unmapped(&e))?;
-            part.copy_from_slice(&staging.get_mapped_range(..).map_err(|e| self.unmapped(&e))?);
-            staging.unmap();
-            at += size;
-            self.gpu.tally.downloaded.fetch_add(size, Relaxed);
+    /// Copies from the device, once all before has been done: many pieces a submission, through one staging buffer.
+    pub fn download(&mut self, mut wanted: Vec<Download>) -> Result<()> {
+        let mut pieces: Vec<Piece> = vec![];
+        let mut filled = 0;
+        for download in &mut wanted {
+            let (Some(source), mut at) = (&download.block.buffer, download.block.offset + download.at) else {
+                continue;
+            };
+            let mut rest = &mut *download.bytes;
+            while !rest.is_empty() {
+                if filled == STAGING {
+                    self.receive(std::mem::take(&mut pieces), std::mem::take(&mut filled))?;
+                }
+                // Words are copied whole; what of them is not asked for stays in the staging buffer.
+                let skip = at % 4;
+                let size = (skip + rest.len() as u64).next_multiple_of(4).min(STAGING - filled);
+                let (bytes, after) = rest.split_at_mut(rest.len().min((size - skip) as usize));
+                (at, rest) = (at + bytes.len() as u64, after);
+                pieces.push(Piece { source, at: at - bytes.len() as u64 - skip, to: filled, skip, size, bytes });
+                filled += size;
+            }
         }
+        self.receive(pieces, filled)
+    }
+
+    /// Copies pieces of `total` bytes together, and waits for them.
+    fn receive(&mut self, pieces: Vec<Piece>, total: u64) -> Result<()> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let staging = self.gpu.buffer("a download", total, BufferUsages::COPY_DST | BufferUsages::MAP_READ)?;
+        self.gpu.released(total);
+        for piece in &pieces {
+            self.encoder().copy_buffer_to_buffer(piece.source, piece.at, &staging, piece.to, piece.size);
+        }
+        self.flush()?;
+        let (send, receive) = mpsc::channel();
+        staging.map_async(MapMode::Read, .., move |result| drop(send.send(result)));
+        self.wait()?;
+        let mapped = receive.try_recv().map_err(|e| self.unmapped(&e))?;
+        mapped.map_err(|e| self.unmapped(&e))?;
+        let range = staging.get_mapped_range(..).map_err(|e| self.unmapped(&e))?;
+        for Piece { to, skip, bytes, .. } in pieces {
+            bytes.copy_from_slice(&range[(to + skip) as usize..][..bytes.len()]);
+        }
+        drop(range);
+        staging.unmap();
+        self.gpu.tally.downloaded.fetch_add(total, Relaxed);
         Ok(())
     }
 

@@ -247,6 +247,10 @@ impl Backend for Twin {
         self.cpu.read(src, bytes)
     }
 
+    fn read_all(&self, sources: &[Tensor], bytes: &mut [Vec<u8>]) -> Result<()> {
+        self.cpu.read_all(sources, bytes)
+    }
+
     fn finish(&self) -> Result<()> {
         self.cpu.finish()
     }

@@ -1,5 +1,6 @@
 // The JEPA loss of a row and its gradient, the target's layer norm and gathering within; WIDTH threads a row.
-// POWER: 1, 2, or 0 for any other, which is `power`. NORMALISE says whether targets are.
+// POWER: 1, 2, or 0 for any other, which is `power`. NORMALISE says whether targets are. `targets` rows of them from
+// `targets_first` on are bound; rows with another are left to its own kernel.
 
 // Mean and reciprocal deviation of the target of this row.
 fn statistics(first: u32, thread: u32) -> vec2<f32> {
@@ -28,7 +29,10 @@ fn forward(
     let own = group_index(id, groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
-    let at = u32(rows(row)) * p.columns;
+    // Those before the bound ones wrap around.
+    let chosen = u32(rows(row)) - p.targets_first;
+    let bound = chosen < p.targets;
+    let at = select(0u, chosen, bound) * p.columns;
     let goal = statistics(at, thread);
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) {
@@ -40,7 +44,7 @@ fn forward(
         }
     }
     sum = group_sum(sum, thread);
-    if lane == 0u && row == own { put_y(row, sum / (p.power * f32(p.columns))); }
+    if lane == 0u && row == own && bound { put_y(row, sum / (p.power * f32(p.columns))); }
 }
 
 //: entry backward
@@ -62,11 +66,13 @@ fn backward(
     let own = group_index(id, groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
-    let at = u32(rows(row)) * p.columns;
+    let chosen = u32(rows(row)) - p.targets_first;
+    let bound = chosen < p.targets;
+    let at = select(0u, chosen, bound) * p.columns;
     let first = row * p.columns;
     let goal = statistics(at, thread);
     let scale = dy(row) / f32(p.columns);
-    if row != own { return; }
+    if row != own || !bound { return; }
     for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let a = slope(z(first + c) - (h(at + c) - goal.x) * goal.y, scale);
         if c + 1u < p.columns {

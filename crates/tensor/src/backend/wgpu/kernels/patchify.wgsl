@@ -18,13 +18,19 @@ fn place(token: u32, c: u32) -> u32 {
     return (((sample * p.channels + channel) * p.frames + frame) * p.height + line) * p.width + column;
 }
 
-fn value(i: u32) -> f32 {
+// The token of element i, counted from the `first`, that of the first sample bound; of picked ones, those before wrap around.
+fn token_of(i: u32) -> u32 {
     let r = i / p.columns;
+    if PICKED { return u32(rows(r)) - p.first; }
+    return r;
+}
+
+// Whether its sample is bound; if not, it is left to its own kernel.
+fn bound(i: u32) -> bool { return token_of(i) < p.tokens; }
+
+fn value(i: u32) -> f32 {
     let c = i % p.columns;
-    var token = r + p.first;
-    if PICKED { token = u32(rows(r)); }
-    // Samples before the one that x begins with are not bound.
-    let v = f32(x(place(token - p.skipped, c)));
+    let v = f32(x(place(token_of(i), c)));
     if !PIXELS { return v; }
     let channel = c / (p.tubelet * p.patch_h * p.patch_w);
     return (v / 255.0 - scale(2u * channel)) / scale(2u * channel + 1u);
@@ -37,17 +43,21 @@ fn forward(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let i = 2u * (group_index(id, groups) * 256u + thread);
-    if i + 1u < p.count {
+    let first = i < p.count && bound(i);
+    let second = i + 1u < p.count && bound(i + 1u);
+    if first && second {
         put2_y(i, value(i), value(i + 1u));
-    } else if i < p.count {
+    } else if first {
         put_y(i, value(i));
+    } else if second {
+        put_y(i + 1u, value(i + 1u));
     }
 }
 
 //: entry backward
 
 // A thread an element of dx: the sum over the rows of its token, in their order. `lists` holds, for each token, where its rows
-// begin, then the rows; tokens are counted from `first`, that of the first sample of dx.
+// begin, then the rows; tokens are counted from `first`, that of the first sample of dx; `rows` rows from `rows_first` on are bound.
 fn gradient(i: u32) -> f32 {
     let column = i % p.width;
     let line = (i / p.width) % p.height;
@@ -64,7 +74,9 @@ fn gradient(i: u32) -> f32 {
     if !PICKED { return dy(token * p.columns + c); }
     var sum = 0.0;
     for (var at = lists(p.first + token); at < lists(p.first + token + 1u); at++) {
-        sum += dy(lists(p.tokens + 1u + at) * p.columns + c);
+        // Those before the bound ones wrap around.
+        let row = lists(p.tokens + 1u + at) - p.rows_first;
+        if row < p.rows { sum += dy(row * p.columns + c); }
     }
     return sum;
 }
