@@ -17,6 +17,10 @@ const junit = join(scratch, "junit.xml");
 const packages = workspaceArguments();
 /** Kernels of wgpu are tested when asked for: a driver for the processor takes minutes over them. */
 const withWgpu = (process.env.AVJEPA_TEST_DEVICES ?? "").includes("wgpu");
+/** Cooperative matrices are what few drivers have. */
+const withMatrices = (process.env.AVJEPA_TEST_DEVICES ?? "").includes(
+  "matrices",
+);
 /** How often a driver has crashed. */
 let crashes = 0;
 let passed = 0;
@@ -53,12 +57,17 @@ if (withWgpu)
   cargoTests("cargo test of wgpu", [
     ...[...packages, "--test", "wgpu"],
     ...["--", "--ignored"],
+    ...(withMatrices ? [] : ["--skip", "matrices::"]),
   ]);
 bunTests();
 
 rmSync(scratch, { recursive: true, force: true });
 if (!withWgpu)
   console.log("wgpu: not tested; AVJEPA_TEST_DEVICES=wgpu tests its kernels");
+else if (!withMatrices)
+  console.log(
+    "wgpu: cooperative matrices not tested; AVJEPA_TEST_DEVICES=wgpu,matrices tests them where the adapter has them",
+  );
 if (crashes > 0) console.log(`wgpu: a driver crashed ${crashes} times`);
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

@@ -30,7 +30,8 @@ impl Wgpu {
             call = call.input("bias", d.bias.as_ref().unwrap_or(&d.mean.view(0, &[0])?))?;
             call = call.constant("WIDTH", format!("{}u", width(columns)));
             call = call.constant("HAS_WEIGHT", d.weight.is_some()).constant("HAS_BIAS", d.bias.is_some());
-            call.word("rows", part.len()).word("columns", columns).float("eps", d.eps).run(part.len())?;
+            call = call.word("rows", part.len()).word("columns", columns).float("eps", d.eps);
+            call.run(groups(part.len(), columns))?;
         }
         Ok(())
     }

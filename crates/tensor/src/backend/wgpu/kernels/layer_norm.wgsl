@@ -10,25 +10,22 @@ fn scaled(value: f32, c: u32) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn forward(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn forward(t: Thread) {
+    let thread = place(t);
     // A last row for threads beyond the end: barriers want all or none.
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let first = row * p.columns;
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) { sum += x(first + c); }
-    let mean = group_sum(sum, thread) / f32(p.columns);
+    let mean = group_sum(sum, t) / f32(p.columns);
     var squares = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) {
         let v = x(first + c) - mean;
         squares += v * v;
     }
-    let rstd = 1.0 / sqrt(group_sum(squares, thread) / f32(p.columns) + p.eps);
+    let rstd = 1.0 / sqrt(group_sum(squares, t) / f32(p.columns) + p.eps);
     if row != own { return; }
     if lane == 0u {
         put_mean(row, mean);
@@ -54,12 +51,9 @@ fn slope(i: u32, c: u32) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn input_grad(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+fn input_grad(t: Thread) {
+    let thread = place(t);
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let first = row * p.columns;
@@ -72,8 +66,8 @@ fn input_grad(
         sum += g;
         along += g * ((x(first + c) - centre) * scale);
     }
-    sum = group_sum(sum, thread) / f32(p.columns);
-    along = group_sum(along, thread) / f32(p.columns);
+    sum = group_sum(sum, t) / f32(p.columns);
+    along = group_sum(along, t) / f32(p.columns);
     if row != own { return; }
     for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let i = first + c;
