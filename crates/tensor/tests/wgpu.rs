@@ -199,7 +199,7 @@ mod wgpu {
     #[ignore = "needs a graphics adapter"]
     fn rows_have_the_same_bits_without_subgroups() {
         let without = open("without:subgroups");
-        for columns in [1, 2, 7, 64, 257, 1500, 2049, 9000] {
+        for columns in [1, 7, 64, 257, 2049] {
             for special in [false, true] {
                 let (a, b) = (of_rows(&gpu(), columns, special), of_rows(&without, columns, special));
                 for (i, (a, b)) in a.iter().zip(&b).enumerate() {
