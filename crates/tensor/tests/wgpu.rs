@@ -272,6 +272,66 @@ mod wgpu {
         }
     }
 
+    /// Rows that are whole vectors of four and such that are not, of one thread's vectors and of several.
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn layer_norms_are_the_cpus() {
+        for columns in [7, 64, 258, 1500] {
+            let x = leaf(&shared(), &[9, columns], DType::F32, 47);
+            let [weight, bias] = [48, 49].map(|seed| leaf(&shared(), &[columns], DType::F32, seed));
+            same(&gpu(), &x, |x| {
+                let [weight, bias] = [&weight, &bias].map(|v| moved(v, x.tensor.device()));
+                op::layer_norm(x, Some(&weight), Some(&bias), 1e-6, DType::F32).unwrap()
+            });
+        }
+    }
+
+    /// Of f32; any NaN is as good as another.
+    fn bits(bytes: Vec<u8>) -> Vec<u32> {
+        let words = bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()));
+        words.map(|w| if f32::from_bits(w).is_nan() { f32::NAN.to_bits() } else { w }).collect()
+    }
+
+    /// Softmax, a loss over classes, a layer norm and reductions of rows of so many columns, and the sum of their gradients.
+    fn of_rows(device: &Arc<Device>, columns: usize, special: bool) -> Vec<Vec<u32>> {
+        let mut x: Vec<f32> = (0..3 * columns).map(|i| ((i * 37 % 101) as f32 / 25.0 - 2.0) * 1.1).collect();
+        if special {
+            x[columns - 1] = 90.0;
+            x[2 * columns - 1] = f32::INFINITY;
+            x[3 * columns - 1] = f32::NAN;
+        }
+        let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let x = Var::leaf(Tensor::from_bytes(device, &[3, columns], DType::F32, bytes).unwrap(), None).unwrap();
+        let mut all = vec![];
+        let softmax = op::softmax(&x).unwrap();
+        let labels = common::indices(device, &[0, columns as i32 - 1, 0]);
+        for y in [softmax, op::cross_entropy(&x, &labels, 0.1).unwrap()]
+            .into_iter()
+            .chain([op::layer_norm(&x, None, None, 1e-6, DType::F32).unwrap()])
+            .chain([Reduction::Sum, Reduction::Max, Reduction::Min].map(|r| op::reduce(&x, &[1], false, r).unwrap()))
+        {
+            all.push(bits(device.read_now(&y.tensor).unwrap()));
+            backward(&y).unwrap();
+        }
+        all.push(bits(grad_bytes(&x)));
+        all
+    }
+
+    /// One order of sums: subgroups are a faster way to the same bits.
+    #[test]
+    #[ignore = "needs a graphics adapter"]
+    fn rows_have_the_same_bits_without_subgroups() {
+        let without = open("without:subgroups");
+        for columns in [1, 7, 64, 257, 2049] {
+            for special in [false, true] {
+                let (a, b) = (of_rows(&gpu(), columns, special), of_rows(&without, columns, special));
+                for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+                    assert!(a == b, "tensor {i} of rows of {columns}");
+                }
+            }
+        }
+    }
+
     #[test]
     #[ignore = "needs a graphics adapter"]
     fn a_run_is_bit_equal() {
@@ -387,5 +447,70 @@ mod wgpu {
         let error = Wgpu::open("wgpu:99", Faults::default()).err().expect("not so many");
         assert_eq!(error.code, Code::Device);
         assert!(error.message.starts_with("wgpu:99: there is no such adapter"), "{error}");
+    }
+}
+
+/// Products by cooperative matrices beside those in registers, on one adapter. Where the adapter has them.
+mod matrices {
+    use super::*;
+
+    fn by_matrices() -> Arc<Device> {
+        let device = open("with:matrices");
+        assert!(device.backend().describe().contains("cooperative matrices"), "the adapter has none");
+        device
+    }
+
+    fn product(device: &Arc<Device>, a: &[f32], b: &[f32], [m, n, k]: [usize; 3]) -> Vec<f32> {
+        let of = |x: &[f32], shape: &[usize]| {
+            let bytes = x.iter().flat_map(|x| x.to_le_bytes()).collect();
+            Var::constant(Tensor::from_bytes(device, shape, DType::F32, bytes).unwrap())
+        };
+        // f32 of operands rounded to bfloat16: nothing but the order of the sum may differ.
+        let y = op::linear(&of(a, &[m, k]), &of(b, &[n, k]), None, None, false, DType::BF16).unwrap().tensor;
+        values(&y).into_iter().map(|y| y as f32).collect()
+    }
+
+    /// Layouts, epilogues, accumulation and stretches, where the sides are no whole tiles.
+    #[test]
+    #[ignore = "needs cooperative matrices"]
+    fn a_block_is_the_cpus() {
+        for compute in [DType::F32, DType::BF16] {
+            let bound = if compute == DType::F32 { 1e-5 } else { 2.0 / 128.0 };
+            for (i, apart) in beside(&by_matrices(), compute).into_iter().enumerate() {
+                assert!(apart <= bound, "{compute}, tensor {i}: {apart:e}");
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs cooperative matrices"]
+    fn rows_of_very_different_magnitudes() {
+        let [m, n, k] = [70, 41, 77];
+        let noise = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / u32::MAX as f32 - 0.5;
+        let a: Vec<f32> = (0..m * k).map(|i| noise(i) * 2f32.powi((i / k) as i32 % 7 * 18 - 60)).collect();
+        let b: Vec<f32> = (0..n * k).map(|i| noise(i + 9) * 2f32.powi((i / k) as i32 % 5 * 14 - 20)).collect();
+        let got = product(&by_matrices(), &a, &b, [m, n, k]);
+        let wanted = product(&open("without:matrices"), &a, &b, [m, n, k]);
+        // Results are bfloat16: a step of the last of its 8 bits, of the terms' sum.
+        for (i, (g, w)) in got.iter().zip(&wanted).enumerate() {
+            let scale: f32 = (0..k).map(|c| (a[i / n * k + c] * b[i % n * k + c]).abs()).sum();
+            assert!((g - w).abs() <= scale / 256.0 && (w.abs() > 0.0), "element {i}: {g:e} for {w:e} of {scale:e}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs cooperative matrices"]
+    fn what_is_not_finite_stays_so() {
+        let [m, n, k] = [9, 7, 20];
+        let mut a: Vec<f32> = (0..m * k).map(|i| (i * 37 % 19) as f32 - 9.0).collect();
+        let mut b: Vec<f32> = (0..n * k).map(|i| (i * 29 % 23) as f32 - 11.0).collect();
+        (a[3], a[k + 4], a[2 * k + 5], a[3 * k]) = (f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e6);
+        (b[k + 3], b[2 * k + 1], b[3 * k + 2]) = (0.0, f32::INFINITY, -1e6);
+        let got = product(&by_matrices(), &a, &b, [m, n, k]);
+        let wanted = product(&open("without:matrices"), &a, &b, [m, n, k]);
+        for (i, (g, w)) in got.iter().zip(&wanted).enumerate() {
+            let same = g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= w.abs() / 128.0;
+            assert!(same, "row {}, column {}: {g} for {w}", i / n, i % n);
+        }
     }
 }

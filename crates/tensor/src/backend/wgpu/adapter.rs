@@ -1,7 +1,11 @@
 //! Which adapters the machine has, and which of them a device's name means.
 
+use super::faults::Faults;
 use crate::error::{Code, Error, Result};
-use wgpu::{Adapter, Backends, DeviceType, Instance, InstanceDescriptor};
+use wgpu::{
+    Adapter, Backend, Backends, CooperativeMatrixProperties, CooperativeScalarType, DeviceType, Features, Instance,
+    InstanceDescriptor,
+};
 
 /// What kernels bind at once at the most, beside their uniform.
 pub const STORAGE_BUFFERS: u32 = 10;
@@ -27,8 +31,9 @@ pub struct AdapterFacts {
     pub shared_memory: u32,
     pub invocations: u32,
     pub subgroup: [u32; 2],
-    /// Those of the features that matter to arithmetic: `f16`, `subgroups`, `timestamps`, `cooperative matrix`.
-    pub features: Vec<&'static str>,
+    /// Those of the features that matter to arithmetic: `f16`, `subgroups`, `timestamps`, and each configuration of cooperative
+    /// matrices: `cooperative matrix 16×16×16 f16 → f32`.
+    pub features: Vec<String>,
 }
 
 /// All adapters, hardware before software, else in the order of the system. Empty where there is no driver.
@@ -54,12 +59,10 @@ fn rank(kind: DeviceType) -> u8 {
 
 pub fn facts(index: usize, adapter: &Adapter) -> AdapterFacts {
     let (info, limits, has) = (adapter.get_info(), adapter.limits(), adapter.features());
-    let features = [
-        (wgpu::Features::SHADER_F16, "f16"),
-        (wgpu::Features::SUBGROUP, "subgroups"),
-        (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
-        (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative matrix"),
-    ];
+    let features =
+        [(Features::SHADER_F16, "f16"), (Features::SUBGROUP, "subgroups"), (Features::TIMESTAMP_QUERY, "timestamps")];
+    let features = features.iter().filter(|(f, _)| has.contains(*f)).map(|(_, name)| name.to_string());
+    let features = features.chain(adapter.cooperative_matrix_properties().iter().map(configuration)).collect();
     AdapterFacts {
         device: format!("wgpu:{index}"),
         name: info.name.clone(),
@@ -78,8 +81,67 @@ pub fn facts(index: usize, adapter: &Adapter) -> AdapterFacts {
         shared_memory: limits.max_compute_workgroup_storage_size,
         invocations: limits.max_compute_invocations_per_workgroup,
         subgroup: [info.subgroup_min_size, info.subgroup_max_size],
-        features: features.iter().filter(|(f, _)| has.contains(*f)).map(|(_, name)| *name).collect(),
+        features,
     }
+}
+
+fn configuration(c: &CooperativeMatrixProperties) -> String {
+    let name = |kind: CooperativeScalarType| match kind {
+        CooperativeScalarType::F32 => "f32",
+        CooperativeScalarType::F16 => "f16",
+        CooperativeScalarType::I32 => "i32",
+        CooperativeScalarType::U32 => "u32",
+    };
+    let [m, n, k] = [c.m_size, c.n_size, c.k_size];
+    format!("cooperative matrix {m}×{n}×{k} {} → {}", name(c.ab_type), name(c.cr_type))
+}
+
+/// What kernels use of what the adapter has.
+pub fn features(adapter: &Adapter, faults: &Faults) -> Features {
+    let mut features = Features::empty();
+    // Workgroups, of 64 threads or 256, are whole subgroups.
+    let info = adapter.get_info();
+    if !faults.no_subgroups && info.subgroup_min_size >= 4 && info.subgroup_max_size <= 64 {
+        features |= adapter.features() & Features::SUBGROUP;
+    }
+    let Matrices { f32, f16, .. } = matrices(adapter, faults);
+    if f32.or(f16).is_some() {
+        features |= Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    }
+    if f16.is_some() {
+        features |= Features::SHADER_F16;
+    }
+    features
+}
+
+/// Cooperative matrices that products can use: their sides, of operands in f32 and in f16; sums are f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Matrices {
+    pub f32: Option<u32>,
+    pub f16: Option<u32>,
+    /// Threads of four subgroups.
+    pub threads: u32,
+}
+
+/// Those of the adapter's that have equal sides; of two, the larger. A driver that computes on the processor plays them, and is slower
+/// by them: there they are used when asked for.
+pub fn matrices(adapter: &Adapter, faults: &Faults) -> Matrices {
+    let (info, has) = (adapter.get_info(), adapter.features());
+    // Metal's range is that of the interface, not of the adapter.
+    let threads = 4 * if info.backend == Backend::Metal { 32 } else { info.subgroup_max_size };
+    let needed = Features::SUBGROUP | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    let wanted = faults.matrices.unwrap_or(info.device_type != DeviceType::Cpu);
+    if !wanted || faults.no_subgroups || !has.contains(needed) || threads > 256 {
+        return Matrices::default();
+    }
+    let all = adapter.cooperative_matrix_properties();
+    let largest = |operands: CooperativeScalarType| {
+        let square = all.iter().filter(|c| c.m_size == c.n_size && c.n_size == c.k_size);
+        let fitting = square.filter(|c| c.ab_type == operands && c.cr_type == CooperativeScalarType::F32);
+        fitting.map(|c| c.m_size).filter(|side| [8, 16].contains(side)).max()
+    };
+    let f16 = largest(CooperativeScalarType::F16).filter(|_| has.contains(Features::SHADER_F16));
+    Matrices { f32: largest(CooperativeScalarType::F32), f16, threads }
 }
 
 /// What kernels need and the adapter has not.

@@ -78,15 +78,10 @@ fn count(table: &Block, tokens: &Range<usize>) -> usize {
     if tokens.is_empty() { 0 } else { table.len as usize / 16 }
 }
 
-/// Tells a kernel of a tensor that it reads by fours where it can.
-fn by_fours<'a>(call: Call<'a>, name: &'static str, t: &Tensor, fours: bool) -> Result<Call<'a>> {
-    if fours { call.input4(name, t) } else { call.input(name, t) }
-}
-
 /// Queries, keys and values of a part.
 fn qkv<'a>(mut call: Call<'a>, d: &Attention, part: &Part) -> Result<Call<'a>> {
     for (name, columns, tokens) in [("q", &d.q, &part.q), ("k", &d.k, &part.kv), ("v", &d.v, &part.kv)] {
-        call = by_fours(call, name, &tokens_of(columns, tokens)?, aligned(columns, d.head_dim))?;
+        call = call.rows_input(name, &tokens_of(columns, tokens)?, aligned(columns, d.head_dim))?;
     }
     Ok(call)
 }
@@ -194,7 +189,7 @@ impl Wgpu {
             for (entry, tiles) in [("queries_grad", &q_tiles), ("keys_grad", &kv_tiles)] {
                 let queries = entry == "queries_grad";
                 let mut call = qkv(Call::new(self, ATTENTION, entry), f, &part)?;
-                call = by_fours(call, "dout", &dout, fours)?;
+                call = call.rows_input("dout", &dout, fours)?;
                 call = call.input("lse", &f.lse)?.block("along", &along, DType::F32, Access::Read)?;
                 call = self.head(call, f, sizes, tiles, &part)?.word("along_tokens", part.q.len());
                 call = match queries {

@@ -63,6 +63,7 @@ pub struct Call<'a> {
     fields: Vec<Field>,
     words: Vec<u32>,
     constants: Vec<(&'static str, String)>,
+    extensions: Vec<&'static str>,
 }
 
 impl<'a> Call<'a> {
@@ -77,6 +78,7 @@ impl<'a> Call<'a> {
             fields: vec![],
             words: vec![],
             constants: vec![],
+            extensions: vec![],
         }
     }
 
@@ -93,10 +95,10 @@ impl<'a> Call<'a> {
         Ok(self.bind(name, t.dtype, Access::Read, window))
     }
 
-    /// A tensor to read four neighbours at a time.
-    pub fn input4(self, name: &'static str, t: &Tensor) -> Result<Self> {
+    /// A tensor to read, four neighbours at a time if `fours`, which [`by_fours`] allows.
+    pub fn rows_input(self, name: &'static str, t: &Tensor, fours: bool) -> Result<Self> {
         let window = self.window(t, false)?;
-        Ok(self.bind(name, t.dtype, Access::Read4, window))
+        Ok(self.bind(name, t.dtype, if fours { Access::Read4 } else { Access::Read }, window))
     }
 
     /// A tensor to write, or to add to.
@@ -145,6 +147,12 @@ impl<'a> Call<'a> {
     /// A constant of the text: the kernel is compiled for each of its values.
     pub fn constant(mut self, name: &'static str, value: impl ToString) -> Self {
         self.constants.push((name, value.to_string()));
+        self
+    }
+
+    /// What the text needs beyond WGSL's core.
+    pub fn enable(mut self, extension: &'static str) -> Self {
+        self.extensions.push(extension);
         self
     }
 
@@ -210,7 +218,9 @@ impl<'a> Call<'a> {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let text = source::assemble(&self.bindings, &self.fields, &self.constants, self.family.source, self.entry);
+        let Call { bindings, fields, constants, family, entry, .. } = self;
+        let mut text: String = self.extensions.iter().map(|name| format!("enable {name};\n")).collect();
+        text += &source::assemble(bindings, fields, constants, family.source, entry, gpu.subgroups);
         let pipeline = gpu.pipeline(self.family.name, self.entry, &text, &whole)?;
         let pipeline = Pipeline { pipeline, layout };
         lock(&self.on.pipelines).insert(key, pipeline.clone());
@@ -229,6 +239,11 @@ impl<'a> Call<'a> {
         let window = self.on.binding(block, floor, (t.offset + t.bytes()) as u64 - floor)?;
         Ok((window, ((t.offset as u64 - floor) / t.dtype.size() as u64) as u32))
     }
+}
+
+/// Whether rows of `width` elements can be read by fours.
+pub fn by_fours(t: &Tensor, width: usize) -> bool {
+    width.is_multiple_of(4) && t.offset.is_multiple_of(4 * t.dtype.size())
 }
 
 pub fn no_float64(device: &str) -> Error {

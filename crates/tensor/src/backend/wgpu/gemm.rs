@@ -2,7 +2,9 @@
 
 use super::{
     Wgpu,
-    call::{Call, Family, family},
+    adapter::Matrices,
+    call::{Call, Family, by_fours, family},
+    lock,
     memory::Block,
     source::Access,
 };
@@ -62,6 +64,49 @@ impl Wgpu {
         Ok(())
     }
 
+    /// By the adapter and the type alone: f16 is for what is rounded to bfloat16 anyway.
+    fn variant(&self, compute: DType) -> Variant {
+        let Matrices { f32, f16, threads } = self.matrices;
+        match (compute, f16, f32) {
+            (DType::BF16, Some(side), _) => Variant::Matrices { side, f16: true, threads },
+            (_, _, Some(side)) => Variant::Matrices { side, f16: false, threads },
+            _ => Variant::Registers,
+        }
+    }
+
+    /// The adapter's cooperative matrices, without those by which a product of whole numbers is not exact or cannot be compiled: drivers
+    /// are new to them, and some have lost sums.
+    pub(super) fn proven_matrices(&self) -> Matrices {
+        let Matrices { f32, f16, threads } = self.gpu.matrices;
+        let right = |side: &u32, f16| self.is_exact(Variant::Matrices { side: *side, f16, threads }).unwrap_or(false);
+        Matrices { f32: f32.filter(|side| right(side, false)), f16: f16.filter(|side| right(side, true)), threads }
+    }
+
+    /// Multiplies small whole numbers, over several tiles along k and ragged edges.
+    fn is_exact(&self, variant: Variant) -> Result<bool> {
+        let [m, n, k] = [61, 37, 90];
+        let number = |i: usize| (i * 7 % 13) as f32 - 6.0;
+        let table = |count: usize| self.table(&(0..count).map(|i| number(i).to_bits()).collect::<Vec<_>>());
+        let (a, b, c) = (table(m * k)?, table(n * k)?, self.scratch(m * n)?);
+        let mut call = variant.call(self);
+        for (name, block) in [("a", &a), ("b", &b), ("bias", &b), ("extra", &b)] {
+            call = call.block(name, block, DType::F32, Access::Read)?;
+        }
+        for name in ["c", "pre"] {
+            call = call.block(name, &c, DType::F32, Access::Write)?;
+        }
+        for name in ["A_FOURS", "B_FOURS", "ROUND_A", "ROUND_B", "HAS_BIAS", "SPLIT"] {
+            call = call.constant(name, false);
+        }
+        call = call.constant("LAYOUT", "0u").constant("EPILOGUE", "0u").constant("HIGH", "2u").constant("WIDE", "2u");
+        call.word("m", m).word("n", n).word("k", k).word("count", 1).word("stretch", k).run(1)?;
+        let mut bytes = vec![0; 4 * m * n];
+        lock(&self.stream).download(&c, 0, &mut bytes)?;
+        let got = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let wanted = (0..m * n).map(|i| (0..k).map(|j| number(i / n * k + j) * number(i % n * k + j)).sum::<f32>());
+        Ok(got.eq(wanted))
+    }
+
     fn one_product(&self, d: &Gemm) -> Result<()> {
         let tiles = d.m.div_ceil(BLOCK * blocks(d.m)) * d.n.div_ceil(BLOCK * blocks(d.n));
         let plain = d.batch == 1 && d.bias.is_none() && matches!(d.epilogue, Epilogue::None);
@@ -80,10 +125,10 @@ impl Wgpu {
             Layout::NN => [d.k, d.n],
             Layout::TN => [d.m, d.n],
         };
-        let mut call = Call::new(self, GEMM, "gemm");
-        let (a_fours, b_fours) = (aligned(&d.a, a_width), aligned(&d.b, b_width));
-        call = if a_fours { call.input4("a", &d.a)? } else { call.input("a", &d.a)? };
-        call = if b_fours { call.input4("b", &d.b)? } else { call.input("b", &d.b)? };
+        let variant = self.variant(d.compute);
+        let mut call = variant.call(self);
+        let (a_fours, b_fours) = (by_fours(&d.a, a_width), by_fours(&d.b, b_width));
+        call = call.rows_input("a", &d.a, a_fours)?.rows_input("b", &d.b, b_fours)?;
         call = call.constant("A_FOURS", a_fours).constant("B_FOURS", b_fours);
         let (count, split) = match target {
             Target::Tensor => {
@@ -93,7 +138,7 @@ impl Wgpu {
             Target::Parts(parts, splits) => {
                 call = call.block("c", parts, DType::F32, Access::Write)?;
                 // Whole tiles of k: only the last stretch is ragged.
-                (splits, d.k.div_ceil(splits).next_multiple_of(16))
+                (splits, d.k.div_ceil(splits).next_multiple_of(variant.depth()))
             }
         };
         let nothing = d.c.view(0, &[0])?;
@@ -121,14 +166,44 @@ impl Wgpu {
     }
 }
 
+/// How tiles are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    /// In registers of threads.
+    Registers,
+    /// By cooperative matrices of so many rows and columns, their operands in f16 scaled or in f32, on so many threads.
+    Matrices { side: u32, f16: bool, threads: u32 },
+}
+
+impl Variant {
+    /// Elements along k of an operand's tile.
+    fn depth(self) -> usize {
+        match self {
+            Variant::Registers | Variant::Matrices { f16: false, .. } => 16,
+            Variant::Matrices { f16: true, .. } => 32,
+        }
+    }
+
+    fn call(self, on: &Wgpu) -> Call<'_> {
+        let (call, threads) = match self {
+            Variant::Registers => (Call::new(on, GEMM, "gemm"), 64),
+            Variant::Matrices { side, f16, threads } => {
+                let element = if f16 { "f16" } else { "f32" };
+                let matrix = |element: &str, role: char| format!("coop_mat{side}x{side}<{element}, {role}>");
+                let call = Call::new(on, GEMM, "matrices").enable("wgpu_cooperative_matrix");
+                let call = if f16 { call.enable("f16") } else { call };
+                let call = call.constant("SIZE", format!("{side}u")).constant("SCALED", f16);
+                let call = call.constant("Element", element).constant("MatrixA", matrix(element, 'A'));
+                (call.constant("MatrixB", matrix(element, 'B')).constant("MatrixC", matrix("f32", 'C')), threads)
+            }
+        };
+        call.constant("DEPTH", format!("{}u", self.depth())).constant("THREADS", format!("{threads}u"))
+    }
+}
+
 /// Blocks to a side of a tile of a matrix with so many rows or columns.
 fn blocks(side: usize) -> usize {
     if side > BLOCK { 2 } else { 1 }
-}
-
-/// Whether rows of `width` elements can be read by fours.
-fn aligned(t: &Tensor, width: usize) -> bool {
-    width.is_multiple_of(4) && t.offset.is_multiple_of(4 * t.dtype.size())
 }
 
 fn extra(epilogue: &Epilogue) -> Option<&Tensor> {

@@ -1,6 +1,9 @@
 //! The adapter's device and queue, with every fault of theirs turned into an error of ours. Nothing else talks to the driver.
 
-use super::faults::Faults;
+use super::{
+    adapter::{self, Matrices},
+    faults::Faults,
+};
 use crate::{
     backend::Counters,
     error::{Code, Error, Result},
@@ -44,6 +47,10 @@ pub struct Gpu {
     queue: wgpu::Queue,
     pub limits: wgpu::Limits,
     pub info: wgpu::AdapterInfo,
+    /// Whether kernels use subgroups.
+    pub subgroups: bool,
+    /// The cooperative matrices that products use.
+    pub matrices: Matrices,
     /// What messages call the device.
     pub name: String,
     pub(super) tally: Tally,
@@ -53,14 +60,20 @@ pub struct Gpu {
 }
 
 impl Gpu {
-    /// Opens the adapter with all of its limits.
+    /// Opens the adapter with all of its limits, and those of its features that kernels use.
     ///
     /// # Errors
     /// `AVJ_DEVICE` when the driver refuses.
     pub fn open(name: &str, adapter: &wgpu::Adapter, faults: Faults) -> Result<Gpu> {
         let (info, mut limits) = (adapter.get_info(), adapter.limits());
+        let features = adapter::features(adapter, &faults);
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        let matrices = adapter::matrices(adapter, &faults);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("avjepa"),
+            required_features: features,
+            // SAFETY: cooperative matrices are marked as such; products by them are compared with those without by the tests.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             required_limits: limits.clone(),
             ..Default::default()
         });
@@ -80,7 +93,7 @@ impl Gpu {
             lock(&uncaptured).other.get_or_insert(error);
         }));
         let (tally, held) = (Tally::default(), AtomicU64::new(0));
-        Ok(Gpu { device, queue, limits, info, name: name.to_string(), tally, fault, faults, held })
+        Ok(Gpu { device, queue, limits, info, subgroups, matrices, name: name.to_string(), tally, fault, faults, held })
     }
 
     /// # Errors

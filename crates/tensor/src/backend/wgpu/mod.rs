@@ -41,6 +41,7 @@ use crate::{
     error::Result,
     tensor::{Allocation, Tensor},
 };
+use adapter::Matrices;
 use call::{Key, Pipeline};
 use gpu::Gpu;
 use memory::{Arena, Block, HOST_COPY, Host};
@@ -56,6 +57,8 @@ pub struct Wgpu {
     memory: Arena,
     stream: Mutex<Stream>,
     pipelines: Mutex<HashMap<Key, Pipeline>>,
+    /// What products use; none that multiply wrongly.
+    matrices: Matrices,
     /// What kernels see of empty tensors.
     nothing: Block,
 }
@@ -75,7 +78,10 @@ impl Wgpu {
         let memory = Arena::new(gpu.clone());
         let nothing = memory.alloc(16)?;
         let stream = Mutex::new(Stream::new(&gpu)?);
-        Ok(Wgpu { gpu, memory, stream, pipelines: Mutex::default(), nothing })
+        let matrices = Matrices::default();
+        let mut wgpu = Wgpu { gpu, memory, stream, pipelines: Mutex::default(), matrices, nothing };
+        wgpu.matrices = wgpu.proven_matrices();
+        Ok(wgpu)
     }
 
     /// An integer tensor's values, from the host's copy where there is one: kernels' work is shared out by them.
@@ -105,7 +111,12 @@ pub fn device(name: &str) -> Result<Arc<Device>> {
 impl Backend for Wgpu {
     fn describe(&self) -> String {
         let info = &self.gpu.info;
-        format!("{}, {} ({} {})", info.name, info.backend, info.driver, info.driver_info)
+        let used = match self.gpu.matrices {
+            there if there == Matrices::default() => "",
+            there if there == self.matrices => ", cooperative matrices",
+            _ => ", whose driver is wrong about cooperative matrices: products do without",
+        };
+        format!("{}, {} ({} {}){used}", info.name, info.backend, info.driver, info.driver_info)
     }
 
     fn counters(&self) -> Counters {

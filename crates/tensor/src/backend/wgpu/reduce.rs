@@ -96,6 +96,7 @@ impl Wgpu {
                 Place::Tensor(t) => call.output("y", t, y.1)?,
                 Place::Block(b) => call.block("y", b, DType::F32, Access::Write)?,
             };
+            let call = if inner == 1 { call.constant("WIDTH", "256u") } else { call };
             let call = call.constant("OP", format!("{number}u")).float("divisor", divisor as f64);
             let call = call.word("outer", outer).word("n", left).word("inner", inner);
             let call = call.word("parts", parts).word("height", height);

@@ -45,7 +45,7 @@ const MATH: &str = include_str!("kernels/math.wgsl");
 /// Sums over the threads that share a row, for families whose constants say how many those are.
 const GROUP: &str = include_str!("kernels/group.wgsl");
 
-/// What a line that begins a part of a family's file starts with: the part is for the entry named after it only.
+/// What a line that begins a part of a file starts with: the part is for the entry, or variant, named after it only.
 const ENTRY: &str = "//: entry ";
 
 /// The whole module of one entry: the head of its family's file, and its own part.
@@ -55,6 +55,7 @@ pub fn assemble(
     constants: &[(&'static str, String)],
     family: &str,
     entry: &str,
+    subgroups: bool,
 ) -> String {
     let mut text = String::from("struct Params {\n");
     for b in bindings {
@@ -68,27 +69,37 @@ pub fn assemble(
     }
     text.push_str("}\n@group(0) @binding(0) var<uniform> p: Params;\n");
     for (name, value) in constants {
-        let kind = if *name == "T" { "alias" } else { "const" };
+        let kind = if is_type(name) { "alias" } else { "const" };
         let _ = writeln!(text, "{kind} {name} = {value};");
     }
     text.push_str(MATH);
     if constants.iter().any(|(name, _)| *name == "WIDTH") {
-        text.push_str(GROUP);
+        push_part(&mut text, GROUP, if subgroups { "subgroups" } else { "shared" });
     }
     for (i, b) in bindings.iter().enumerate() {
         let storage = storage(b);
         let _ = writeln!(text, "@group(0) @binding({}) var<storage, read_write> {}_data: {storage};", i + 1, b.name);
         text.push_str(&functions(b).replace("NAME", b.name));
     }
+    push_part(&mut text, family, entry);
+    text
+}
+
+/// Of the constants, those in capitals are numbers.
+fn is_type(name: &str) -> bool {
+    name == "T" || name.contains(char::is_lowercase)
+}
+
+/// The head of a file, and the part that is named.
+fn push_part(text: &mut String, file: &str, part: &str) {
     let mut own = true;
-    for line in family.lines() {
+    for line in file.lines() {
         match line.strip_prefix(ENTRY) {
-            Some(name) => own = name.trim() == entry,
+            Some(name) => own = name.trim() == part,
             None if own => text.extend([line, "\n"]),
             None => {}
         }
     }
-    text
 }
 
 /// Elements are reached word by word; those that are part of a word and written, atomically.

@@ -1,45 +1,81 @@
-// y = (x − mean)·rstd·weight + bias; WIDTH threads a row. HAS_WEIGHT and HAS_BIAS say what there is.
+// y = (x − mean)·rstd·weight + bias; WIDTH threads a row, each of which holds EACH vectors of four of it, WIDTH apart, in registers.
+// HAS_WEIGHT and HAS_BIAS say what there is; FOURS that rows are whole vectors.
+
+// Which of four neighbours from column c on there are.
+fn there(c: u32) -> vec4<bool> { return vec4(c, c + 1u, c + 2u, c + 3u) < vec4(p.columns); }
+
+// Four neighbours of the row that begins at `first`, 0 beyond its end.
+fn x_part(first: u32, c: u32) -> vec4<f32> {
+    if FOURS {
+        if c < p.columns { return x4(first + c); }
+        return vec4(0.0);
+    }
+    if c + 3u < p.columns { return x4(first + c); }
+    var v = vec4(0.0);
+    if c < p.columns { v.x = x(first + c); }
+    if c + 1u < p.columns { v.y = x(first + c + 1u); }
+    if c + 2u < p.columns { v.z = x(first + c + 2u); }
+    return v;
+}
+
+fn weight_part(c: u32) -> vec4<f32> {
+    if !HAS_WEIGHT { return vec4(1.0); }
+    if FOURS || c + 3u < p.columns { return weight4(c); }
+    var v = vec4(0.0);
+    if c < p.columns { v.x = weight(c); }
+    if c + 1u < p.columns { v.y = weight(c + 1u); }
+    if c + 2u < p.columns { v.z = weight(c + 2u); }
+    return v;
+}
+
+fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
 //: entry forward
 
-fn scaled(value: f32, c: u32) -> f32 {
-    var y = value;
-    if HAS_WEIGHT { y *= weight(c); }
-    if HAS_BIAS { y += bias(c); }
-    return y;
+fn bias_part(c: u32) -> vec4<f32> {
+    if !HAS_BIAS { return vec4(0.0); }
+    if FOURS || c + 3u < p.columns { return bias4(c); }
+    var v = vec4(0.0);
+    if c < p.columns { v.x = bias(c); }
+    if c + 1u < p.columns { v.y = bias(c + 1u); }
+    if c + 2u < p.columns { v.z = bias(c + 2u); }
+    return v;
 }
 
 @compute @workgroup_size(THREADS)
-fn forward(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn forward(t: Thread) {
     // A last row for threads beyond the end: barriers want all or none.
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let own = group_index(t.id, t.groups) * ROWS + place(t) / WIDTH;
     let row = min(own, p.rows - 1u);
-    let lane = thread % WIDTH;
+    let lane = place(t) % WIDTH;
     let first = row * p.columns;
-    var sum = 0.0;
-    for (var c = lane; c < p.columns; c += WIDTH) { sum += x(first + c); }
-    let mean = group_sum(sum, thread) / f32(p.columns);
-    var squares = 0.0;
-    for (var c = lane; c < p.columns; c += WIDTH) {
-        let v = x(first + c) - mean;
-        squares += v * v;
+    var held: array<vec4<f32>, EACH>;
+    var sum = vec4(0.0);
+    for (var i = 0u; i < EACH; i++) {
+        held[i] = x_part(first, 4u * (lane + i * WIDTH));
+        sum += held[i];
     }
-    let rstd = 1.0 / sqrt(group_sum(squares, thread) / f32(p.columns) + p.eps);
+    let mean = group_sum(total(sum), t) / f32(p.columns);
+    var squares = vec4(0.0);
+    for (var i = 0u; i < EACH; i++) {
+        held[i] -= mean;
+        squares += select(vec4(0.0), held[i] * held[i], there(4u * (lane + i * WIDTH)));
+    }
+    let rstd = 1.0 / sqrt(group_sum(total(squares), t) / f32(p.columns) + p.eps);
     if row != own { return; }
     if lane == 0u {
         put_mean(row, mean);
         put_rstd(row, rstd);
     }
-    for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
-        let a = scaled((x(first + c) - mean) * rstd, c);
-        if c + 1u < p.columns {
-            put2_y(first + c, a, scaled((x(first + c + 1u) - mean) * rstd, c + 1u));
-        } else {
-            put_y(first + c, a);
+    for (var i = 0u; i < EACH; i++) {
+        let c = 4u * (lane + i * WIDTH);
+        if c >= p.columns { break; }
+        let y = held[i] * rstd * weight_part(c) + bias_part(c);
+        if FOURS || c + 1u < p.columns { put2_y(first + c, y.x, y.y); } else { put_y(first + c, y.x); }
+        if FOURS || c + 3u < p.columns {
+            put2_y(first + c + 2u, y.z, y.w);
+        } else if c + 2u < p.columns {
+            put_y(first + c + 2u, y.z);
         }
     }
 }
@@ -47,41 +83,55 @@ fn forward(
 //: entry input_grad
 
 // dx = rstd·(g − mean g − x̂·mean(g·x̂)), g = dy·weight.
-fn slope(i: u32, c: u32) -> f32 {
-    var g = dy(i);
-    if HAS_WEIGHT { g *= weight(c); }
-    return g;
+fn dy_part(first: u32, c: u32) -> vec4<f32> {
+    if FOURS {
+        if c < p.columns { return dy4(first + c); }
+        return vec4(0.0);
+    }
+    if c + 3u < p.columns { return dy4(first + c); }
+    var v = vec4(0.0);
+    if c < p.columns { v.x = dy(first + c); }
+    if c + 1u < p.columns { v.y = dy(first + c + 1u); }
+    if c + 2u < p.columns { v.z = dy(first + c + 2u); }
+    return v;
 }
 
 @compute @workgroup_size(THREADS)
-fn input_grad(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+fn input_grad(t: Thread) {
+    let own = group_index(t.id, t.groups) * ROWS + place(t) / WIDTH;
     let row = min(own, p.rows - 1u);
-    let lane = thread % WIDTH;
+    let lane = place(t) % WIDTH;
     let first = row * p.columns;
     let centre = mean(row);
     let scale = rstd(row);
-    var sum = 0.0;
-    var along = 0.0;
-    for (var c = lane; c < p.columns; c += WIDTH) {
-        let g = slope(first + c, c);
-        sum += g;
-        along += g * ((x(first + c) - centre) * scale);
+    // g and x̂. Beyond the row's end g is 0.
+    var slopes: array<vec4<f32>, EACH>;
+    var normal: array<vec4<f32>, EACH>;
+    var sums = vec4(0.0);
+    var products = vec4(0.0);
+    for (var i = 0u; i < EACH; i++) {
+        let c = 4u * (lane + i * WIDTH);
+        slopes[i] = vec4(0.0);
+        normal[i] = vec4(0.0);
+        if c < p.columns {
+            slopes[i] = dy_part(first, c) * weight_part(c);
+            normal[i] = (x_part(first, c) - centre) * scale;
+        }
+        sums += slopes[i];
+        products += select(vec4(0.0), slopes[i] * normal[i], there(c));
     }
-    sum = group_sum(sum, thread) / f32(p.columns);
-    along = group_sum(along, thread) / f32(p.columns);
+    let sum = group_sum(total(sums), t) / f32(p.columns);
+    let along = group_sum(total(products), t) / f32(p.columns);
     if row != own { return; }
-    for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
-        let i = first + c;
-        let a = scale * (slope(i, c) - sum - (x(i) - centre) * scale * along);
-        if c + 1u < p.columns {
-            put2_dx(i, a, scale * (slope(i + 1u, c + 1u) - sum - (x(i + 1u) - centre) * scale * along));
-        } else {
-            put_dx(i, a);
+    for (var i = 0u; i < EACH; i++) {
+        let c = 4u * (lane + i * WIDTH);
+        if c >= p.columns { break; }
+        let dx = scale * (slopes[i] - sum - normal[i] * along);
+        if FOURS || c + 1u < p.columns { put2_dx(first + c, dx.x, dx.y); } else { put_dx(first + c, dx.x); }
+        if FOURS || c + 3u < p.columns {
+            put2_dx(first + c + 2u, dx.z, dx.w);
+        } else if c + 2u < p.columns {
+            put_dx(first + c + 2u, dx.z);
         }
     }
 }

@@ -3,37 +3,34 @@
 // `targets_first` on are bound; rows with another are left to its own kernel.
 
 // Mean and reciprocal deviation of the target of this row.
-fn statistics(first: u32, thread: u32) -> vec2<f32> {
-    let lane = thread % WIDTH;
+fn statistics(first: u32, t: Thread) -> vec2<f32> {
+    let lane = place(t) % WIDTH;
     if !NORMALISE { return vec2(0.0, 1.0); }
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) { sum += h(first + c); }
-    let mean = group_sum(sum, thread) / f32(p.columns);
+    let mean = group_sum(sum, t) / f32(p.columns);
     var squares = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) {
         let v = h(first + c) - mean;
         squares += v * v;
     }
-    return vec2(mean, 1.0 / sqrt(group_sum(squares, thread) / f32(p.columns) + p.eps));
+    return vec2(mean, 1.0 / sqrt(group_sum(squares, t) / f32(p.columns) + p.eps));
 }
 
 //: entry forward
 
 @compute @workgroup_size(THREADS)
-fn forward(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn forward(t: Thread) {
+    let thread = place(t);
     // A last row for threads beyond the end: barriers want all or none.
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     // Those before the bound ones wrap around.
     let chosen = u32(rows(row)) - p.targets_first;
     let bound = chosen < p.targets;
     let at = select(0u, chosen, bound) * p.columns;
-    let goal = statistics(at, thread);
+    let goal = statistics(at, t);
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) {
         let d = abs(z(row * p.columns + c) - (h(at + c) - goal.x) * goal.y);
@@ -43,7 +40,7 @@ fn forward(
             default: { sum += power(d, p.power); }
         }
     }
-    sum = group_sum(sum, thread);
+    sum = group_sum(sum, t);
     if lane == 0u && row == own && bound { put_y(row, sum / (p.power * f32(p.columns))); }
 }
 
@@ -58,19 +55,16 @@ fn slope(d: f32, scale: f32) -> f32 {
 }
 
 @compute @workgroup_size(THREADS)
-fn backward(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+fn backward(t: Thread) {
+    let thread = place(t);
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let chosen = u32(rows(row)) - p.targets_first;
     let bound = chosen < p.targets;
     let at = select(0u, chosen, bound) * p.columns;
     let first = row * p.columns;
-    let goal = statistics(at, thread);
+    let goal = statistics(at, t);
     let scale = dy(row) / f32(p.columns);
     if row != own || !bound { return; }
     for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {

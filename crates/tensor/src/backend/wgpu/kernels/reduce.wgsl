@@ -25,32 +25,25 @@ fn finish(total: f32) -> f32 {
 //: entry rows
 
 // inner = 1: a workgroup a part of a row, `parts` of `height` elements a row.
-var<workgroup> totals: array<f32, 256>;
-
-@compute @workgroup_size(256)
-fn rows(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let g = group_index(id, groups);
+@compute @workgroup_size(THREADS)
+fn rows(t: Thread) {
+    let g = group_index(t.id, t.groups);
     let row = g / p.parts;
     let part = g % p.parts;
     let first = part * p.height;
     let end = min(first + p.height, p.n);
     var total = start();
     if row < p.outer {
-        for (var i = first + thread; i < end; i += 256u) {
+        for (var i = first + place(t); i < end; i += THREADS) {
             total = join(total, x(row * p.n + i));
         }
     }
-    totals[thread] = total;
-    workgroupBarrier();
-    for (var half = 128u; half > 0u; half = half >> 1u) {
-        if thread < half { totals[thread] = join(totals[thread], totals[thread + half]); }
-        workgroupBarrier();
+    switch OP {
+        case 2u: { total = group_max(total, t); }
+        case 3u: { total = -group_max(-total, t); }
+        default: { total = group_sum(total, t); }
     }
-    if thread == 0u && row < p.outer { put_y(g, finish(totals[0])); }
+    if place(t) == 0u && row < p.outer { put_y(g, finish(total)); }
 }
 
 //: entry columns

@@ -3,22 +3,19 @@
 //: entry softmax
 
 @compute @workgroup_size(THREADS)
-fn softmax(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
+fn softmax(t: Thread) {
+    let thread = place(t);
     // A last row for threads beyond the end: barriers want all or none.
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let first = row * p.columns;
     var largest = -infinity();
     for (var c = lane; c < p.columns; c += WIDTH) { largest = greater(largest, x(first + c)); }
-    largest = group_max(largest, thread);
+    largest = group_max(largest, t);
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) { sum += exponential(x(first + c) - largest); }
-    let scale = 1.0 / group_sum(sum, thread);
+    let scale = 1.0 / group_sum(sum, t);
     if row != own { return; }
     for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let a = exponential(x(first + c) - largest) * scale;
@@ -34,18 +31,15 @@ fn softmax(
 
 // dx = y·(dy − Σ dy·y).
 @compute @workgroup_size(THREADS)
-fn softmax_grad(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+fn softmax_grad(t: Thread) {
+    let thread = place(t);
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let first = row * p.columns;
     var sum = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) { sum += y(first + c) * dy(first + c); }
-    sum = group_sum(sum, thread);
+    sum = group_sum(sum, t);
     if row != own { return; }
     for (var c = 2u * lane; c < p.columns; c += 2u * WIDTH) {
         let i = first + c;
@@ -62,18 +56,15 @@ fn softmax_grad(
 
 // loss = logsumexp(x) − (1 − s)·x[label] − s·mean x, and the log-sum-exp.
 @compute @workgroup_size(THREADS)
-fn cross_entropy(
-    @builtin(workgroup_id) id: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) thread: u32,
-) {
-    let own = group_index(id, groups) * ROWS + thread / WIDTH;
+fn cross_entropy(t: Thread) {
+    let thread = place(t);
+    let own = group_index(t.id, t.groups) * ROWS + thread / WIDTH;
     let row = min(own, p.rows - 1u);
     let lane = thread % WIDTH;
     let first = row * p.columns;
     var largest = -infinity();
     for (var c = lane; c < p.columns; c += WIDTH) { largest = greater(largest, x(first + c)); }
-    largest = group_max(largest, thread);
+    largest = group_max(largest, t);
     var sum = 0.0;
     var below = 0.0;
     for (var c = lane; c < p.columns; c += WIDTH) {
@@ -81,8 +72,8 @@ fn cross_entropy(
         sum += exponential(v);
         below += v;
     }
-    let log_sum = logarithm(group_sum(sum, thread));
-    let mean = group_sum(below, thread) / f32(p.columns);
+    let log_sum = logarithm(group_sum(sum, t));
+    let mean = group_sum(below, t) / f32(p.columns);
     if lane == 0u && row == own {
         let own = x(first + u32(labels(row))) - largest;
         var rest = (1.0 - p.smoothing) * own;
