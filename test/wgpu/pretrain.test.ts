@@ -126,9 +126,9 @@ describe.skipIf(!wanted)("pretraining on wgpu", () => {
     "a device that is lost leaves the last checkpoint, and a run that goes on",
     () => {
       const more = [...stepsOf(2, 4), "--set", "meta.checkpoint_every_steps=2"];
-      const lost = pretrainWithFault("lost:120", args("lost", ...more));
+      const lost = pretrainWithFault("lost:30", args("lost", ...more));
       expect(lost.exitCode).toBe(1);
-      const why = "the device was lost after 120 submissions";
+      const why = "the device was lost after 30 submissions";
       expect(lost.err).toContain(why);
       expect(readFileSync(join(clips.path("lost"), "log.txt"), "utf8")).toMatch(
         new RegExp(`^step \\d+: error: .*${why}`, "m"),
