@@ -135,7 +135,7 @@ fn adapter(facts: wgpu::AdapterFacts) -> Adapter {
         shared_memory: facts.shared_memory,
         invocations: facts.invocations,
         subgroup: facts.subgroup.to_vec(),
-        features: facts.features.into_iter().map(String::from).collect(),
+        features: facts.features,
     }
 }
 

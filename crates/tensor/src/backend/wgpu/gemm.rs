@@ -7,6 +7,7 @@ use super::{
     lock,
     memory::Block,
     source::Access,
+    stream::Download,
 };
 use crate::{
     backend::{Epilogue, Gemm, Layout},
@@ -101,7 +102,7 @@ impl Wgpu {
         call = call.constant("LAYOUT", "0u").constant("EPILOGUE", "0u").constant("HIGH", "2u").constant("WIDE", "2u");
         call.word("m", m).word("n", n).word("k", k).word("count", 1).word("stretch", k).run(1)?;
         let mut bytes = vec![0; 4 * m * n];
-        lock(&self.stream).download(&c, 0, &mut bytes)?;
+        lock(&self.stream).download(vec![Download { block: &c, at: 0, bytes: &mut bytes }])?;
         let got = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let wanted = (0..m * n).map(|i| (0..k).map(|j| number(i / n * k + j) * number(i % n * k + j)).sum::<f32>());
         Ok(got.eq(wanted))
