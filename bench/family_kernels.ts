@@ -1,4 +1,4 @@
-/** One measurement of each family of kernels that products, attention, norms and the optimizer leave: all are bound by memory. */
+/** One measurement of each family of kernels that products, attention, norms and the optimizer leave, reckoned by the bytes it must move. */
 
 import {
   assemble,

@@ -6,6 +6,7 @@ import {
   deviceCounters,
   memory,
   requireGrad,
+  resetPeakMemory,
   scope,
   synchronize,
   tensor,
@@ -127,9 +128,12 @@ export async function benchStep(
     times: options.steps,
     warmUp: options.warmup,
   });
+  // Steps are measured back to back: the most that is held within one is that of one step more.
   await synchronize(device);
-  const held = memory(device);
-  const counters = device === "cpu" ? {} : await countStep(device, take);
+  resetPeakMemory(device);
+  const { bytes } = memory(device);
+  const counters = await countStep(device, take);
+  const { peakBytes } = memory(device);
   const flops = totalFlops(stepFlops(modelShape(config), masks, options.batch));
   const middle = median(seconds);
   const several =
@@ -143,9 +147,9 @@ export async function benchStep(
     gflops: flops / middle / 1e9,
     peak_rss_bytes: peakResidentBytes(),
     idle_rss_bytes: idle,
-    tensor_bytes: held.bytes,
-    peak_tensor_bytes: held.peakBytes,
-    ...counters,
+    tensor_bytes: bytes,
+    peak_tensor_bytes: peakBytes,
+    ...(device === "cpu" ? {} : { device_counters: counters }),
     device,
     threads,
     ...several,
@@ -156,18 +160,16 @@ export async function benchStep(
 async function countStep(
   device: string,
   take: () => Promise<unknown>,
-): Promise<{ device_counters: DeviceCounters }> {
+): Promise<DeviceCounters> {
   const before = deviceCounters(device);
   await take();
   await synchronize(device);
   const after = deviceCounters(device);
   return {
-    device_counters: {
-      dispatches: after.dispatches - before.dispatches,
-      submissions: after.submissions - before.submissions,
-      uploaded: after.uploaded - before.uploaded,
-      downloaded: after.downloaded - before.downloaded,
-    },
+    dispatches: after.dispatches - before.dispatches,
+    submissions: after.submissions - before.submissions,
+    uploaded: after.uploaded - before.uploaded,
+    downloaded: after.downloaded - before.downloaded,
   };
 }
 

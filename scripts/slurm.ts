@@ -132,7 +132,10 @@ async function submit(kind: string, argv: string[]): Promise<void> {
     summary:
       "Submit a run to SLURM: checked against the cluster first, with a copy of the code; when it is preempted or out of time it saves and queues itself again.",
     config: "optional",
-    common: ["folder", "set", "seed", "steps", "collective", "dryRun", "json"],
+    common: [
+      ...(["folder", "set", "seed", "steps", "dryRun", "json"] as const),
+      ...(kind === "pretrain" ? (["collective"] as const) : []),
+    ],
     examples: [
       "bun run slurm --partition gpu",
       "bun run slurm pretrain configs/pretrain/av-vitb16.yaml --partition gpu --nodes 2",
@@ -213,9 +216,7 @@ async function submit(kind: string, argv: string[]): Promise<void> {
         mpi: several && cluster && collective !== "nccl" ? mpiPlugin() : null,
         options: [
           ...(steps === undefined ? [] : ["--steps", String(steps)]),
-          ...(collective && kind === "pretrain"
-            ? ["--collective", collective]
-            : []),
+          ...(collective ? ["--collective", collective] : []),
         ],
       };
       if (dryRun) {

@@ -16,13 +16,14 @@ import { workspaceArguments } from "./lib/workspace.ts";
 const scratch = mkdtempSync(join(tmpdir(), "avjepa-test-"));
 const junit = join(scratch, "junit.xml");
 const packages = workspaceArguments();
-/** The machine's graphics adapters, and those whose kernels are tested. */
-const adapters = lookForAdapters();
-const gpus = adaptersToTest();
 /** How often a driver has crashed. */
 let crashes = 0;
 let passed = 0;
 let failed = 0;
+/** The machine's graphics adapters, and those whose kernels are tested. */
+const adapters = lookForAdapters();
+const named = process.env.AVJEPA_TEST_DEVICES;
+const gpus = adaptersToTest();
 
 check(
   "rustfmt",
@@ -70,7 +71,7 @@ rmSync(scratch, { recursive: true, force: true });
 console.log(
   gpus.length > 0
     ? `wgpu: tested on ${gpus.join(", ")}`
-    : "wgpu: not tested, there is no GPU; AVJEPA_TEST_DEVICES=wgpu tests it on the first adapter, a driver for the processor too",
+    : `wgpu: not tested, ${named === undefined ? "there is no GPU" : "AVJEPA_TEST_DEVICES does not name it"}; AVJEPA_TEST_DEVICES=wgpu tests the first adapter, be it a driver for the processor`,
 );
 if (crashes > 0) console.log(`wgpu: a driver crashed ${crashes} times`);
 console.log(`${passed} passed, ${failed} failed`);
@@ -90,7 +91,11 @@ function lookForAdapters(): Adapter[] {
   const { output, exitCode } = run([
     ...["bun", "scripts/doctor.ts", "--devices", "--json"],
   ]);
-  if (exitCode !== 0) return [];
+  if (exitCode !== 0) {
+    failed += 1;
+    console.log(`${output}\nFAIL  the adapters cannot be listed`);
+    return [];
+  }
   const machine = output.split("\n").find((line) => line.startsWith("{"));
   return JSON.parse(machine ?? '{"adapters":[]}').adapters;
 }
@@ -100,27 +105,24 @@ function lookForAdapters(): Adapter[] {
  * that compute on the processor take minutes, and are tested when named.
  */
 function adaptersToTest(): string[] {
-  const named = process.env.AVJEPA_TEST_DEVICES;
   if (named === undefined)
     return adapters
       .filter(({ kind, lacks }) => kind !== "software" && !lacks)
       .map(({ device }) => device);
-  return named
-    .split(",")
-    .map((name) => name.trim())
-    .filter((name) => name.startsWith("wgpu"))
-    .map((name) => (name === "wgpu" ? "wgpu:0" : name));
+  const names = named.split(",").map((name) => name.trim());
+  const wgpu = names.filter((name) => name.startsWith("wgpu"));
+  return [...new Set(wgpu.map((name) => (name === "wgpu" ? "wgpu:0" : name)))];
 }
 
-/** The tests of the backend from outside, which need an adapter; those of cooperative matrices one that has them. */
+/** The tests of the backend that need an adapter, all in modules of its name; those of cooperative matrices need one that has them. */
 function wgpuTests(gpu: string): void {
   const features = adapters.find(({ device }) => device === gpu)?.features;
   const matrices = features?.some((feature) =>
     /cooperative matrix (8×8×8|16×16×16) f(16|32) → f32/.test(feature),
   );
   cargoTests(`cargo test of ${gpu}`, [
-    ...[...packages, "--test", "wgpu"],
-    ...["--", "--ignored", ...(matrices ? [] : ["--skip", "matrices::"])],
+    ...["--package", "avjepa-tensor", "--lib", "--test", "wgpu"],
+    ...["--", "--ignored", "wgpu::", ...(matrices ? ["matrices::"] : [])],
   ]);
   if (!matrices)
     console.log(`${gpu}: no cooperative matrices, so these are not tested`);
@@ -201,7 +203,7 @@ interface Outcome {
 }
 
 /**
- * Runs a command; once more where a driver played on the processor crashed it,
+ * Runs a command; once more where a driver crashed it,
  * which is said and counted. Only where wgpu is tested: nothing else may crash.
  */
 function twice(

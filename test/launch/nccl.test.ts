@@ -80,7 +80,7 @@ test("trains as one process does, started by --ranks or with torchrun's names", 
 }, 240_000);
 
 test("stops after saving and goes on", async () => {
-  const words = [...args("stopped", 6), "--ranks", "2"];
+  const words = [...args("stopped", 40), "--ranks", "2"];
   const stopped = start(words, double());
   await until(() => stepsIn(clips.path("stopped")) >= 2);
   stopped.child.kill("SIGTERM");
@@ -90,7 +90,7 @@ test("stops after saving and goes on", async () => {
   const on = await run(words, double());
   expect(on.exitCode, on.err).toBe(0);
   expect(on.err).toContain("continuing after step");
-  expect(stepsIn(clips.path("stopped"))).toBe(6);
+  expect(stepsIn(clips.path("stopped"))).toBe(40);
 }, 240_000);
 
 test("a rank that is killed in a call, one whose call fails, one whose call never ends: all end and say why", async () => {
@@ -100,18 +100,19 @@ test("a rank that is killed in a call, one whose call fails, one whose call neve
       env: { ...env, AVJEPA_STALL_MINUTES: minutes },
     });
   };
-  const [killed, failing, stalled] = await Promise.all([
+  const [killed, failing] = await Promise.all([
     faulty("killed", "9:die"),
     faulty("failing", "7:return 2"),
-    faulty("stalled", "7:never", "0.05"),
   ]);
+  // Alone: ranks that begin late must not be taken for stalled ones.
+  const stalled = await faulty("stalled", "7:never", "0.1");
   expect(killed.err).toContain("rank 1 was killed by SIGKILL");
   expect(killed.err).toContain("all ranks have ended");
   expect(log("killed")).toContain("rank 1 is gone");
   expect(failing.err).toContain(
     "rank 1 is gone: NCCL: ncclAllReduce: unhandled system error",
   );
-  expect(stalled.err).toContain("rank 0 of 2: no progress for 3 s");
+  expect(stalled.err).toMatch(/rank \d of 2: no progress for 6 s/);
   expect(stalled.err).toMatch(/waiting for the other ranks in .+ \(call \d+\)/);
   for (const { exitCode } of [killed, failing, stalled])
     expect(exitCode).toBe(1);

@@ -305,7 +305,7 @@ describe.skipIf(skip)("SLURM", () => {
           readJob(run).guard === undefined &&
           !queue()
             .split("\n")
-            .includes(guard as string),
+            .includes(guard?.job as string),
         () => logs(run),
       );
     },

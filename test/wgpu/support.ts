@@ -23,14 +23,10 @@ if (!wanted)
 /** How often a driver crashed, in this process. */
 let crashes = 0;
 
-/**
- * Pretrains on {@link device}, in a process of its own. Software drivers crash
- * once in a while: that is said and counted, and tried once more.
- */
-export function pretrainOnWgpu(
-  args: readonly string[],
-): ReturnType<typeof pretrain> {
-  const run = () => pretrain(...args, "--devices", device);
+/** Drivers crash once in a while: that is said and counted, and the command run once more. */
+export function onceMore<T extends { exitCode: number | null; err: string }>(
+  run: () => T,
+): T {
   const first = run();
   if (first.exitCode !== null && first.exitCode < 128) return first;
   crashes += 1;
@@ -39,6 +35,12 @@ export function pretrainOnWgpu(
   );
   return run();
 }
+
+/** Pretrains on {@link device}, in a process of its own. */
+export const pretrainOnWgpu = (
+  args: readonly string[],
+): ReturnType<typeof pretrain> =>
+  onceMore(() => pretrain(...args, "--devices", device));
 
 /** Pretrains on {@link device} with one of `AVJEPA_WGPU_FAULT`'s faults. */
 export function pretrainWithFault(

@@ -33,7 +33,7 @@ fn places(world: usize) -> Vec<Place> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let limit = Duration::from_secs(30);
     let place = |rank| {
-        let (address, run) = ("127.0.0.1".to_owned(), "test".to_owned());
+        let (address, run) = ("127.0.0.1".to_owned(), format!("test {} {port}", std::process::id()));
         Place { rank, world, local_rank: rank, address, port, run, limit }
     };
     (0..world).map(place).collect()

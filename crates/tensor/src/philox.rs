@@ -1,8 +1,8 @@
 //! Random numbers by position: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 //!
 //! Element i of a stream is made from word `i mod 4` of the block at counter `counter + i/4` under the key `seed`, so a stream can be
-//! cut anywhere and drawn in any order. All of it is plain arithmetic in f64, so that every device that fills its tensors from here
-//! gets the same bytes.
+//! cut anywhere and drawn in any order. All of it is plain arithmetic in f64, so that every device gets
+//! the same bytes.
 
 use crate::{
     backend::Distribution,

@@ -126,6 +126,6 @@ function lookForFFmpeg(): Machine["ffmpeg"] {
   } catch (error) {
     if (!AvjepaError.is(error)) throw error;
     const message = [error.message, error.hint ?? ""].join("\n           ");
-    return { found: false, message: `not found: ${message}` };
+    return { found: false, message: `cannot be used: ${message}` };
   }
 }

@@ -1,7 +1,8 @@
 /** `job.json`: what is known of a submitted run. */
 
 import { AvjepaError } from "@avjepa/core/error";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { replaceFile } from "@avjepa/train";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What it holds. */
@@ -12,8 +13,8 @@ export interface JobFile {
   /** Processes. */
   ranks: number;
   git: string | null;
-  /** The job that waits for the case that this one is killed. */
-  guard?: string | undefined;
+  /** The job that waits for the case that another, the run's, is killed. */
+  guard?: { job: string; of: string } | undefined;
 }
 
 /** @throws AvjepaError AVJ_SLURM where the folder is no submitted run's. */
@@ -31,5 +32,5 @@ export function readJob(run: string): JobFile {
 }
 
 export function writeJobFile(run: string, file: JobFile): void {
-  writeFileSync(join(run, "job.json"), `${JSON.stringify(file, null, 2)}\n`);
+  replaceFile(join(run, "job.json"), `${JSON.stringify(file, null, 2)}\n`);
 }

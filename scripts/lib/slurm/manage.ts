@@ -109,7 +109,12 @@ export function logsOf(folder: string, rank: number, lines: number): string {
  */
 export function cancelRun(folder: string, now: boolean): string {
   const { run, job, state } = statusOf(folder);
-  if (!active.has(state)) return `job ${job} is over already (${state})`;
+  if (!active.has(state)) {
+    // Nobody goes on with it any more.
+    if (readJob(run).guard) recordEvent(run, { event: "cancelled", job });
+    dropGuard(run);
+    return `job ${job} is over already (${state})`;
+  }
   // Before the signal: the job reads it when its processes have ended.
   recordEvent(run, { event: "cancelled", job });
   if (state === "RUNNING" && !now) {
@@ -128,6 +133,7 @@ export function resumeRun(folder: string): string {
     throw new AvjepaError("AVJ_SLURM", `job ${job} is still there (${state})`, {
       hint: `it goes on by itself; bun run slurm cancel ${folder} ends it`,
     });
+  dropGuard(run);
   const next = submitAgain(run, [], true);
   if (!next.ok)
     throw new AvjepaError("AVJ_SLURM", `sbatch: ${next.err || "failed"}`);

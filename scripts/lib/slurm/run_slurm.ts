@@ -33,6 +33,22 @@ export function slurm(...command: string[]): SlurmOutput {
   return { ok: exitCode === 0, out, err };
 }
 
+/**
+ * Submits a job as from outside of one: what the job that we may be in was
+ * given (memory, tasks) would be handed on, and asked for beside the script's own.
+ */
+export function sbatch(...options: string[]): SlurmOutput {
+  const isOurs = (name: string) => /^SLURM_(?!CONF$|CLUSTERS$|JWT$)/.test(name);
+  const { exitCode, stdout, stderr } = Bun.spawnSync(["sbatch", ...options], {
+    stdin: "ignore",
+    env: Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !isOurs(name)),
+    ),
+  });
+  const [out, err] = [String(stdout).trim(), String(stderr).trim()];
+  return { ok: exitCode === 0, out, err };
+}
+
 /** Runs one that must succeed. @throws AvjepaError AVJ_SLURM with what it said. */
 export function mustSlurm(...command: string[]): string {
   const { ok, out, err } = slurm(...command);

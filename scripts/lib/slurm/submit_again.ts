@@ -2,7 +2,7 @@
 
 import { type JobEvent, recordEvent } from "./events.ts";
 import { readJob, writeJobFile } from "./job_file.ts";
-import { type SlurmOutput, slurm } from "./run_slurm.ts";
+import { type SlurmOutput, sbatch } from "./run_slurm.ts";
 
 /** What an event of a submission says that nobody asked for. */
 const byItself = "goes on by itself";
@@ -22,8 +22,8 @@ export function submitAgain(
   options: readonly string[] = [],
   asked = false,
 ): SlurmOutput {
-  const answer = slurm(
-    ...["sbatch", "--parsable", ...options],
+  const answer = sbatch(
+    ...["--parsable", ...options],
     ...[`--export=ALL,AVJEPA_RUN=${run}`, `${run}/job.sh`],
   );
   if (!answer.ok) return answer;

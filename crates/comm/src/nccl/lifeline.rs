@@ -88,7 +88,8 @@ impl Lifeline {
 
 /// Neither reads nor writes wait, and a machine that is lost is noticed within a minute.
 fn watched(stream: &TcpStream) -> std::io::Result<()> {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10));
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
     stream.set_nonblocking(true)
 }

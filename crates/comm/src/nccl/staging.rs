@@ -56,8 +56,12 @@ impl Staging {
         Ok(Staging { slots, upload: Stream::new(device)?, work: Stream::new(device)?, download: Stream::new(device)? })
     }
 
-    /// Makes the call, piece by piece.
+    /// Makes the call, piece by piece. After a failure the world is of no use: copies may be under way, and the others are told.
     pub fn run(&mut self, world: &mut World, pieces: &mut impl Pieces) -> Result<()> {
+        self.all_pieces(world, pieces).inspect_err(|why| world.abort(why))
+    }
+
+    fn all_pieces(&mut self, world: &mut World, pieces: &mut impl Pieces) -> Result<()> {
         let count = pieces.count();
         let ahead = self.slots.len();
         for piece in 0..count + ahead {

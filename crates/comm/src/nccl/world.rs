@@ -231,7 +231,7 @@ impl World {
     }
 
     /// Ends what is under way, and tells the others why.
-    fn abort(&mut self, why: &str) {
+    pub(super) fn abort(&mut self, why: &str) {
         self.lifeline.cut(why);
         let comm = std::mem::replace(&mut self.comm, std::ptr::null_mut());
         if !comm.is_null() {

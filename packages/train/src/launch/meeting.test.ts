@@ -31,7 +31,9 @@ test("torchrun's names, and the port that its own store has", async () => {
     { MASTER_ADDR: "head" },
     { ...env, MASTER_PORT: "x" },
   ])
-    expect(meetingOf(place("torchrun"), wrong)).rejects.toThrow("MASTER_PORT");
+    await expect(meetingOf(place("torchrun"), wrong)).rejects.toThrow(
+      "MASTER_PORT",
+    );
 });
 
 test("srun's first node, and a port of the job's own", async () => {
@@ -40,7 +42,7 @@ test("srun's first node, and a port of the job's own", async () => {
       SLURM_JOB_ID: id,
       SLURM_STEP_ID: "0",
       SLURM_STEP_NUM_NODES: "2",
-      SLURM_STEP_NODELIST: "no-such-node-[07-08]",
+      SLURM_STEP_NODELIST: "no-such-node-[07-08].invalid",
       SLURM_LAUNCH_NODE_IPADDR: "10.0.0.7",
       ...more,
     });
@@ -66,9 +68,18 @@ test("mpirun on one machine; on several it has to be told", async () => {
   const meeting = await meetingOf(place("mpirun"), env);
   expect(meeting).toMatchObject({ address: "127.0.0.1", run: "mpirun 3" });
   const two = { ...env, OMPI_COMM_WORLD_LOCAL_SIZE: "2" };
-  expect(meetingOf(place("mpirun"), two)).rejects.toThrow("rank 0's");
+  await expect(meetingOf(place("mpirun"), two)).rejects.toThrow("rank 0's");
   const told = await meetingOf(place("mpirun"), { ...two, MASTER_ADDR: "h" });
   expect(told.address).toBe("h");
+  const mpich = { MPI_LOCALNRANKS: "2", MASTER_ADDR: "h" };
+  await expect(meetingOf(place("mpirun"), mpich)).rejects.toThrow("job's name");
+  const port = { ...mpich, MASTER_PORT: "4000" };
+  expect(await meetingOf(place("mpirun"), port)).toMatchObject({
+    run: "mpirun 4000",
+    port: 4000,
+  });
+  const wrong = { ...two, MASTER_ADDR: "h", MASTER_PORT: "abc" };
+  await expect(meetingOf(place("mpirun"), wrong)).rejects.toThrow("is abc");
 });
 
 test("patience", async () => {

@@ -46,10 +46,14 @@ async function whereOf(place: Place, env: Environment): Promise<Where> {
       return { address, port: portOf(env, run), run };
     }
     case "mpirun": {
-      const job = env.PMIX_NAMESPACE ?? env.OMPI_MCA_ess_base_jobid;
-      const run = `mpirun ${job ?? process.ppid}`;
       const local = env.OMPI_COMM_WORLD_LOCAL_SIZE ?? env.MPI_LOCALNRANKS;
       const isOneMachine = Number(local) === place.world;
+      // MPICH does not name the job, and has a parent of the ranks on each machine.
+      const own = isOneMachine ? process.ppid : env.MASTER_PORT;
+      const job = env.PMIX_NAMESPACE ?? env.OMPI_MCA_ess_base_jobid ?? own;
+      if (job === undefined)
+        throw unknown("this mpirun does not tell its ranks the job's name");
+      const run = `mpirun ${job}`;
       const address =
         env.MASTER_ADDR ?? (isOneMachine ? "127.0.0.1" : undefined);
       if (address === undefined)
@@ -102,6 +106,8 @@ export function firstOf(list: string): string {
 function portOf(env: Environment, run: string): number {
   const given = Number(env.MASTER_PORT);
   if (isPort(given)) return given;
+  if (env.MASTER_PORT !== undefined)
+    throw unknown(`MASTER_PORT is ${env.MASTER_PORT}`);
   return 20_000 + Number(BigInt(Bun.hash(run)) % 10_000n);
 }
 
@@ -110,5 +116,5 @@ const isPort = (port: number): boolean =>
 
 const unknown = (what: string): AvjepaError =>
   new AvjepaError("AVJ_LAUNCH", `where do the processes meet? ${what}`, {
-    hint: "MASTER_ADDR=HOST MASTER_PORT=PORT name rank 0's machine and a free port below 65520 there, on every rank (mpirun -x MASTER_ADDR=HOST …)",
+    hint: "MASTER_ADDR=HOST MASTER_PORT=PORT name rank 0's machine and a free port below 65520 there, on every rank (mpirun -x MASTER_ADDR=HOST …; MPICH's: -genv MASTER_ADDR HOST)",
   });

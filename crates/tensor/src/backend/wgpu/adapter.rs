@@ -140,8 +140,12 @@ pub fn matrices(adapter: &Adapter, faults: &Faults) -> Matrices {
         let fitting = square.filter(|c| c.ab_type == operands && c.cr_type == CooperativeScalarType::F32);
         fitting.map(|c| c.m_size).filter(|side| [8, 16].contains(side)).max()
     };
+    let f32 = largest(CooperativeScalarType::F32);
     let f16 = largest(CooperativeScalarType::F16).filter(|_| has.contains(Features::SHADER_F16));
-    Matrices { f32: largest(CooperativeScalarType::F32), f16, threads }
+    match f32.or(f16) {
+        None => Matrices::default(),
+        Some(_) => Matrices { f32, f16, threads },
+    }
 }
 
 /// What kernels need and the adapter has not.

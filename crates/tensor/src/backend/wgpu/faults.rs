@@ -62,6 +62,7 @@ mod tests {
             matrices: Some(false),
         };
         assert_eq!(faults, all);
+        assert_eq!(Faults::parse("with:matrices").unwrap().matrices, Some(true));
         assert_eq!(Faults::parse("").unwrap(), Faults::default());
         for bad in ["lost", "lost:x", "memory:-1", "shader:", "without:f16", "fire:1"] {
             assert_eq!(Faults::parse(bad).unwrap_err().code, Code::Argument, "{bad}");

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     backend::{Epilogue, Gemm, Layout},
     dtype::DType,
-    error::Result,
+    error::{Code, Result},
     tensor::Tensor,
 };
 use std::{ops::Range, sync::Arc};
@@ -77,14 +77,35 @@ impl Wgpu {
 
     /// The adapter's cooperative matrices, without those by which a product of whole numbers is not exact or cannot be compiled: drivers
     /// are new to them, and some have lost sums.
-    pub(super) fn proven_matrices(&self) -> Matrices {
+    ///
+    /// # Errors
+    /// Those of a device that cannot go on.
+    pub(super) fn proven_matrices(&self) -> Result<Matrices> {
         let Matrices { f32, f16, threads } = self.gpu.matrices;
-        let right = |side: &u32, f16| self.is_exact(Variant::Matrices { side: *side, f16, threads }).unwrap_or(false);
-        Matrices { f32: f32.filter(|side| right(side, false)), f16: f16.filter(|side| right(side, true)), threads }
+        let proven = |side: Option<u32>, f16| {
+            let Some(side) = side else { return Ok(None) };
+            for layout in [Layout::NT, Layout::NN, Layout::TN] {
+                let exact = match self.is_exact(Variant::Matrices { side, f16, threads }, layout) {
+                    // The kernel was refused, and nothing else is wrong.
+                    Err(error) if error.code == Code::Device && self.gpu.check().is_ok() => false,
+                    Err(error) if error.code == Code::Device => {
+                        return Err(
+                            error.hint("AVJEPA_WGPU_FAULT=without:matrices opens it without cooperative matrices")
+                        );
+                    }
+                    exact => exact?,
+                };
+                if !exact {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(side))
+        };
+        Ok(Matrices { f32: proven(f32, false)?, f16: proven(f16, true)?, threads })
     }
 
     /// Multiplies small whole numbers, over several tiles along k and ragged edges.
-    fn is_exact(&self, variant: Variant) -> Result<bool> {
+    fn is_exact(&self, variant: Variant, layout: Layout) -> Result<bool> {
         let [m, n, k] = [61, 37, 90];
         let number = |i: usize| (i * 7 % 13) as f32 - 6.0;
         let table = |count: usize| self.table(&(0..count).map(|i| number(i).to_bits()).collect::<Vec<_>>());
@@ -99,12 +120,15 @@ impl Wgpu {
         for name in ["A_FOURS", "B_FOURS", "ROUND_A", "ROUND_B", "HAS_BIAS", "SPLIT"] {
             call = call.constant(name, false);
         }
-        call = call.constant("LAYOUT", "0u").constant("EPILOGUE", "0u").constant("HIGH", "2u").constant("WIDE", "2u");
+        call = call.constant("LAYOUT", number_of(layout)).constant("EPILOGUE", "0u");
+        call = call.constant("HIGH", "2u").constant("WIDE", "2u");
         call.word("m", m).word("n", n).word("k", k).word("count", 1).word("stretch", k).run(1)?;
         let mut bytes = vec![0; 4 * m * n];
         lock(&self.stream).download(vec![Download { block: &c, at: 0, bytes: &mut bytes }])?;
         let got = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let wanted = (0..m * n).map(|i| (0..k).map(|j| number(i / n * k + j) * number(i % n * k + j)).sum::<f32>());
+        let left = |row: usize, j: usize| number(if matches!(layout, Layout::TN) { j * m + row } else { row * k + j });
+        let right = |col: usize, j: usize| number(if matches!(layout, Layout::NT) { col * k + j } else { j * n + col });
+        let wanted = (0..m * n).map(|i| (0..k).map(|j| left(i / n, j) * right(i % n, j)).sum::<f32>());
         Ok(got.eq(wanted))
     }
 
@@ -151,13 +175,8 @@ impl Wgpu {
             Epilogue::Residual { residual } => (3, &nothing, residual),
         };
         call = call.output("pre", pre, false)?.input("extra", other)?;
-        let layout = match d.layout {
-            Layout::NT => "0u",
-            Layout::NN => "1u",
-            Layout::TN => "2u",
-        };
         let rounds = |t: &Tensor| d.compute == DType::BF16 && t.dtype == DType::F32;
-        call = call.constant("LAYOUT", layout).constant("EPILOGUE", format!("{number}u"));
+        call = call.constant("LAYOUT", number_of(d.layout)).constant("EPILOGUE", format!("{number}u"));
         call = call.constant("ROUND_A", rounds(&d.a)).constant("ROUND_B", rounds(&d.b));
         call = call.constant("HAS_BIAS", d.bias.is_some()).constant("SPLIT", matches!(target, Target::Parts(..)));
         call = call.word("m", d.m).word("n", d.n).word("k", d.k).word("count", count).word("stretch", split);
@@ -199,6 +218,15 @@ impl Variant {
             }
         };
         call.constant("DEPTH", format!("{}u", self.depth())).constant("THREADS", format!("{threads}u"))
+    }
+}
+
+/// What the kernel calls a layout.
+fn number_of(layout: Layout) -> &'static str {
+    match layout {
+        Layout::NT => "0u",
+        Layout::NN => "1u",
+        Layout::TN => "2u",
     }
 }
 

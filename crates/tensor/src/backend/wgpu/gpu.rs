@@ -72,7 +72,7 @@ impl Gpu {
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("avjepa"),
             required_features: features,
-            // SAFETY: cooperative matrices are marked as such; products by them are compared with those without by the tests.
+            // SAFETY: cooperative matrices are marked as such; those of an adapter are proven when it is opened (`proven_matrices`).
             experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             required_limits: limits.clone(),
             ..Default::default()

@@ -34,7 +34,7 @@ impl Wgpu {
             call = call.output("y", &rows_of(&d.y, &part, columns)?, false)?;
             call = call.output("mean", &rows_of(&d.mean, &part, 1)?, false)?;
             call = call.output("rstd", &rows_of(&d.rstd, &part, 1)?, false)?;
-            // Functions are compiled whether they are called or not: x stands in for what is not there.
+            // Functions are compiled whether they are called or not: `mean` stands in for what is not there.
             call = call.input("weight", d.weight.as_ref().unwrap_or(&d.mean.view(0, &[0])?))?;
             call = call.input("bias", d.bias.as_ref().unwrap_or(&d.mean.view(0, &[0])?))?;
             call = shared_out(call, columns, fours);

@@ -80,7 +80,7 @@ impl Wgpu {
         let stream = Mutex::new(Stream::new(&gpu)?);
         let matrices = Matrices::default();
         let mut wgpu = Wgpu { gpu, memory, stream, pipelines: Mutex::default(), matrices, nothing };
-        wgpu.matrices = wgpu.proven_matrices();
+        wgpu.matrices = wgpu.proven_matrices()?;
         Ok(wgpu)
     }
 
@@ -111,10 +111,13 @@ pub fn device(name: &str) -> Result<Arc<Device>> {
 impl Backend for Wgpu {
     fn describe(&self) -> String {
         let info = &self.gpu.info;
-        let used = match self.gpu.matrices {
-            there if there == Matrices::default() => "",
-            there if there == self.matrices => ", cooperative matrices",
-            _ => ", whose driver is wrong about cooperative matrices: products do without",
+        let (there, proven) = (self.gpu.matrices, self.matrices);
+        let used = match (proven.f32, proven.f16) {
+            _ if there == Matrices::default() => "",
+            _ if there == proven => ", cooperative matrices",
+            (None, None) => ", whose cooperative matrices fail a proof: products do without",
+            (Some(_), _) => ", cooperative matrices in f32 only",
+            (_, Some(_)) => ", cooperative matrices in f16 only",
         };
         format!("{}, {} ({} {}){used}", info.name, info.backend, info.driver, info.driver_info)
     }
@@ -168,7 +171,12 @@ impl Backend for Wgpu {
         let downloads = sources.iter().zip(bytes).filter(|(src, _)| !src.is_empty()).map(|(src, bytes)| {
             Ok(Download { block: self.block(src, false)?, at: src.offset as u64, bytes: &mut bytes[..] })
         });
-        lock(&self.stream).download(downloads.collect::<Result<_>>()?)
+        let downloads = downloads.collect::<Result<Vec<_>>>()?;
+        match downloads.is_empty() {
+            // Nothing to wait for but what failed before.
+            true => lock(&self.stream).finish(),
+            false => lock(&self.stream).download(downloads),
+        }
     }
 
     fn finish(&self) -> Result<()> {

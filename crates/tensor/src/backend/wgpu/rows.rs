@@ -1,4 +1,4 @@
-//! Softmax and the losses over classes: a workgroup a row.
+//! Softmax and the losses over classes: WIDTH threads a row.
 
 use super::{
     Wgpu,
