@@ -121,7 +121,8 @@ function wgpuTests(gpu: string): void {
     /cooperative matrix (8×8×8|16×16×16) f(16|32) → f32/.test(feature),
   );
   cargoTests(`cargo test of ${gpu}`, [
-    ...["--package", "avjepa-tensor", "--lib", "--test", "wgpu"],
+    // Of all packages, as above: with other features everything would be built again.
+    ...[...packages, "--lib", "--test", "wgpu"],
     ...["--", "--ignored", "wgpu::", ...(matrices ? ["matrices::"] : [])],
   ]);
   if (!matrices)
